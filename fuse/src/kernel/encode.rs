@@ -1,0 +1,209 @@
+//! An answer of the view to bytes of the kernel; a pure function but for the log
+//! line of a damaged layer.
+
+use rustix::io::Errno;
+use tracing::{error, warn};
+use zerocopy::{Immutable, IntoBytes};
+
+use super::abi;
+use super::decode::Question;
+use super::listing;
+use crate::{Attr, Entry, Error, Operation, Reply, Result, Segment, StatFs};
+
+/// How long the kernel may keep what it was told, in seconds: 136 years, which its
+/// conversion to ticks takes without overflow.
+const FOR_EVER: u64 = u32::MAX as u64;
+
+/// The bytes of an out header.
+const HEADER: usize = size_of::<abi::OutHeader>();
+
+/// Encodes the answer to `question` into `head`, and returns the file contents that
+/// follow `head`, or `None` where nothing is to be sent.
+pub(crate) fn encode<'r>(
+    question: &Question<'_>,
+    answer: Result<Reply<'r>>,
+    head: &mut Vec<u8>,
+) -> Option<Vec<Segment<'r>>> {
+    start(head);
+    let outcome = answer.map_err(|error| errno_of(&error)).and_then(|reply| {
+        if matches!(reply, Reply::Silent) {
+            return Ok(None);
+        }
+        body(question, reply, head).map(Some)
+    });
+    match outcome {
+        Ok(None) => None,
+        Ok(Some(data)) => {
+            let length = data.iter().map(Segment::len).sum();
+            finish(question.unique, length, head);
+            Some(data)
+        }
+        Err(errno) => {
+            encode_error(question.unique, errno, head);
+            Some(Vec::new())
+        }
+    }
+}
+
+/// Encodes a refusal.
+pub(crate) fn encode_error(unique: u64, errno: Errno, head: &mut Vec<u8>) {
+    head.clear();
+    let length = u32::try_from(HEADER).unwrap_or(u32::MAX);
+    push(
+        head,
+        &abi::OutHeader {
+            len: length,
+            error: -errno.raw_os_error(),
+            unique,
+        },
+    );
+}
+
+/// Encodes that all went well, with nothing more to say.
+pub(crate) fn encode_done(unique: u64, head: &mut Vec<u8>) {
+    start(head);
+    finish(unique, 0, head);
+}
+
+/// Returns the errno for the caller, and logs what is no ordinary refusal.
+fn errno_of(error: &Error) -> Errno {
+    let errno = error.errno();
+    match error {
+        Error::Refused(_) => {}
+        Error::System { source, .. } => warn!("{error}: {source}"),
+        _ => error!("{error}"),
+    }
+    errno
+}
+
+fn body<'r>(
+    question: &Question<'_>,
+    reply: Reply<'r>,
+    head: &mut Vec<u8>,
+) -> std::result::Result<Vec<Segment<'r>>, Errno> {
+    match reply {
+        Reply::Entry(entry) => push(head, &entry_out(&entry)),
+        Reply::Absent => push(head, &absent()),
+        Reply::Attr(attr) => push(
+            head,
+            &abi::AttrOut {
+                attr_valid: FOR_EVER,
+                attr_valid_nsec: 0,
+                dummy: 0,
+                attr: attr_out(&attr),
+            },
+        ),
+        Reply::Bytes(bytes) => {
+            if bytes.len() > question.room {
+                return Err(too_long(question.request.operation));
+            }
+            head.extend_from_slice(&bytes);
+        }
+        Reply::Length(size) => push(head, &abi::GetxattrOut { size, padding: 0 }),
+        Reply::Data(data) => {
+            if data.iter().map(Segment::len).sum::<usize>() > question.room {
+                return Err(Errno::IO);
+            }
+            return Ok(data);
+        }
+        Reply::Listing(entries) => {
+            let with_nodes = matches!(question.request.operation, Operation::ReadDirPlus { .. });
+            listing::pack(entries, with_nodes, question.room, head)
+                .map_err(|error| errno_of(&error))?;
+        }
+        Reply::StatFs(statfs) => push(head, &statfs_out(&statfs)),
+        Reply::Offset(offset) => push(head, &abi::LseekOut { offset }),
+        Reply::Done | Reply::Silent => {}
+    }
+    Ok(Vec::new())
+}
+
+/// What a caller learns when an answer of bytes does not fit.
+fn too_long(operation: Operation<'_>) -> Errno {
+    match operation {
+        Operation::ReadLink => Errno::NAMETOOLONG,
+        _ => Errno::RANGE,
+    }
+}
+
+/// Returns the kernel's form of an entry, valid for ever.
+pub(crate) fn entry_out(entry: &Entry) -> abi::EntryOut {
+    abi::EntryOut {
+        nodeid: entry.node.0,
+        generation: 0,
+        entry_valid: FOR_EVER,
+        attr_valid: FOR_EVER,
+        entry_valid_nsec: 0,
+        attr_valid_nsec: 0,
+        attr: attr_out(&entry.attr),
+    }
+}
+
+/// A node number of 0 tells the kernel to remember that the name is absent.
+fn absent() -> abi::EntryOut {
+    abi::EntryOut {
+        entry_valid: FOR_EVER,
+        ..abi::EntryOut::default()
+    }
+}
+
+fn attr_out(attr: &Attr) -> abi::Attr {
+    abi::Attr {
+        ino: attr.ino.0,
+        size: attr.size,
+        blocks: attr.blocks,
+        atime: attr.atime.seconds.cast_unsigned(),
+        mtime: attr.mtime.seconds.cast_unsigned(),
+        ctime: attr.ctime.seconds.cast_unsigned(),
+        atimensec: attr.atime.nanoseconds,
+        mtimensec: attr.mtime.nanoseconds,
+        ctimensec: attr.ctime.nanoseconds,
+        mode: attr.mode,
+        nlink: attr.nlink,
+        uid: attr.uid,
+        gid: attr.gid,
+        rdev: attr.rdev,
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+fn statfs_out(statfs: &StatFs) -> abi::Kstatfs {
+    abi::Kstatfs {
+        blocks: statfs.blocks,
+        bfree: statfs.blocks_free,
+        bavail: statfs.blocks_available,
+        files: statfs.files,
+        ffree: statfs.files_free,
+        bsize: statfs.block_size,
+        namelen: statfs.name_length,
+        frsize: statfs.block_size,
+        padding: 0,
+        spare: [0; 6],
+    }
+}
+
+/// Leaves room for the header, whose length is known at the end.
+fn start(head: &mut Vec<u8>) {
+    head.clear();
+    head.resize(HEADER, 0);
+}
+
+fn finish(unique: u64, data: usize, head: &mut [u8]) {
+    let len = u32::try_from(head.len().saturating_add(data)).unwrap_or(u32::MAX);
+    let header = abi::OutHeader {
+        len,
+        error: 0,
+        unique,
+    };
+    if let Some(start) = head.get_mut(..HEADER) {
+        start.copy_from_slice(header.as_bytes());
+    }
+}
+
+fn push(head: &mut Vec<u8>, value: &(impl IntoBytes + Immutable)) {
+    head.extend_from_slice(value.as_bytes());
+}
+
+#[cfg(test)]
+mod tests;

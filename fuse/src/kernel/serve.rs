@@ -1,0 +1,273 @@
+//! The loop of one thread: take a message, let the view answer it, send the answer.
+//!
+//! Between two messages the watch may poll for a moment before it sleeps; whether it
+//! does is a matter of [`Pace`]. Nothing runs when nothing is asked.
+
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use memmap2::MmapMut;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use tracing::{debug, error};
+
+use super::company::{Caller, Company};
+use super::crew::{Crew, Duty};
+use super::decode::{Malformed, Message, Question, caller_of, decode, opcode_of};
+use super::device::{Device, Sent, Taken};
+use super::encode::{encode, encode_done, encode_error};
+use super::pace::Pace;
+use super::statistics::Statistics;
+use crate::{NodeId, Operation, Segment, View, sys};
+
+/// Messages in a row without a pause after which the watch calls a helper.
+const BACKLOG: u32 = 2;
+
+/// What the threads of one session share.
+#[derive(Debug)]
+pub(crate) struct Service<'s> {
+    pub(crate) view: &'s View,
+    pub(crate) crew: &'s Crew,
+    /// Where a companion pays.
+    pub(crate) company: Option<&'s Company>,
+    pub(crate) statistics: &'s Statistics,
+    /// Readable once the session is over.
+    pub(crate) over: BorrowedFd<'s>,
+    /// How long the watch polls before it sleeps.
+    pub(crate) patience: Duration,
+    /// The bytes that one read of the device must have room for.
+    pub(crate) buffer: usize,
+}
+
+/// One thread of a session.
+#[derive(Debug)]
+pub(crate) struct Server<'s> {
+    service: &'s Service<'s>,
+    device: Device,
+    /// Pages of an anonymous map: those that no message reached cost no memory.
+    buffer: MmapMut,
+    head: Vec<u8>,
+    pace: Pace,
+    caller: Caller<'s>,
+}
+
+/// What answering one message means for the thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Stay,
+    /// The watch was handed over, because the answer had to wait for a disk.
+    WatchIsGiven,
+    Leave,
+}
+
+impl<'s> Server<'s> {
+    pub(crate) fn new(service: &'s Service<'s>, device: Device) -> Result<Self, Errno> {
+        let buffer = MmapMut::map_anon(service.buffer)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOMEM))?;
+        Ok(Self {
+            service,
+            device,
+            buffer,
+            head: Vec::new(),
+            pace: Pace::new(service.patience, Instant::now()),
+            caller: Caller::new(service.company),
+        })
+    }
+
+    /// Serves until the session is over; the end of one thread is the end of all.
+    pub(crate) fn run(mut self) -> Result<(), Errno> {
+        let _dismissal = Dismissal(self.service.crew);
+        loop {
+            let next = match self.service.crew.next_duty() {
+                Duty::Watch => self.watch()?,
+                Duty::Help => self.help()?,
+                Duty::Leave => Next::Leave,
+            };
+            let next = match next {
+                Next::WatchIsGiven => self.help()?,
+                other => other,
+            };
+            if next == Next::Leave {
+                return Ok(());
+            }
+        }
+    }
+
+    fn watch(&mut self) -> Result<Next, Errno> {
+        let mut in_a_row = 0;
+        loop {
+            let taken = match self.device.take(&mut self.buffer)? {
+                Taken::Nothing => {
+                    in_a_row = 0;
+                    self.poll_for_a_moment()?
+                }
+                taken => {
+                    in_a_row += 1;
+                    taken
+                }
+            };
+            if in_a_row > BACKLOG {
+                in_a_row = 0;
+                self.service.crew.call_help();
+            }
+            let next = match taken {
+                Taken::Message(length) => {
+                    let now = Instant::now();
+                    self.pace.request(now);
+                    let caller = self.buffer.get(..length).and_then(caller_of);
+                    self.caller.request(now, caller.unwrap_or(0));
+                    self.answer(length, true)?
+                }
+                Taken::Nothing => self.sleep()?,
+                Taken::Gone => Next::Leave,
+            };
+            if next != Next::Stay {
+                return Ok(next);
+            }
+        }
+    }
+
+    fn help(&mut self) -> Result<Next, Errno> {
+        loop {
+            let next = match self.device.take(&mut self.buffer)? {
+                Taken::Message(length) => self.answer(length, false)?,
+                Taken::Nothing => return Ok(Next::Stay),
+                Taken::Gone => Next::Leave,
+            };
+            if next == Next::Leave {
+                return Ok(next);
+            }
+        }
+    }
+
+    fn poll_for_a_moment(&mut self) -> Result<Taken, Errno> {
+        let patience = self.pace.patience();
+        if patience.is_zero() {
+            return Ok(Taken::Nothing);
+        }
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            let taken = self.device.take(&mut self.buffer)?;
+            if taken != Taken::Nothing {
+                return Ok(taken);
+            }
+            std::hint::spin_loop();
+        }
+        Ok(Taken::Nothing)
+    }
+
+    fn sleep(&self) -> Result<Next, Errno> {
+        let mut descriptors = [
+            PollFd::new(&self.device, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.service.over, PollFlags::IN),
+        ];
+        match poll(&mut descriptors, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+        let [_, over] = descriptors;
+        Ok(if over.revents().is_empty() {
+            Next::Stay
+        } else {
+            Next::Leave
+        })
+    }
+
+    fn answer(&mut self, length: usize, mut has_watch: bool) -> Result<Next, Errno> {
+        let bytes = self.buffer.get(..length).unwrap_or_default();
+        self.service.statistics.count(opcode_of(bytes).unwrap_or(0));
+        let question = match decode(bytes) {
+            Ok(Message::Ask(question)) => question,
+            Ok(Message::Forget(nodes)) => {
+                for request in nodes {
+                    if let Err(error) = self.service.view.answer(&request) {
+                        debug!(node = request.node.0, "forget: {error}");
+                    }
+                }
+                return Ok(Next::Stay);
+            }
+            // An answer of ENOSYS to the first is taken as "never": the kernel then waits
+            // for answers, all of which come soon.
+            Ok(Message::Interrupt { unique }) => return refuse(&self.device, unique, Errno::NOSYS),
+            Ok(Message::Destroy { unique }) => {
+                encode_done(unique, &mut self.head);
+                self.device.send(&self.head, &[])?;
+                return Ok(Next::Leave);
+            }
+            Err(malformed) => return reject(&self.device, malformed),
+        };
+        if has_watch && reads_a_directory_layer(&question) {
+            self.service.crew.hand_over_watch();
+            has_watch = false;
+        }
+        let answer = self.service.view.answer(&question.request);
+        let Some(data) = encode(&question, answer, &mut self.head) else {
+            return Ok(stay(has_watch));
+        };
+        if has_watch && !data.iter().all(is_at_hand) {
+            self.service.crew.hand_over_watch();
+            has_watch = false;
+        }
+        match self.device.send(&self.head, &data)? {
+            Sent::Done => Ok(stay(has_watch)),
+            Sent::Gone => Ok(Next::Leave),
+            Sent::Unreadable => {
+                error!(
+                    "{}: data is shorter than the index says",
+                    self.service.view.describe(question.request.node)
+                );
+                refuse(&self.device, question.unique, Errno::IO)?;
+                Ok(stay(has_watch))
+            }
+        }
+    }
+}
+
+/// Sends the other threads away when one ends, however it ends.
+struct Dismissal<'s>(&'s Crew);
+
+impl Drop for Dismissal<'_> {
+    fn drop(&mut self) {
+        self.0.dismiss();
+    }
+}
+
+fn stay(has_watch: bool) -> Next {
+    if has_watch {
+        Next::Stay
+    } else {
+        Next::WatchIsGiven
+    }
+}
+
+fn refuse(device: &Device, unique: u64, errno: Errno) -> Result<Next, Errno> {
+    let mut head = Vec::new();
+    encode_error(unique, errno, &mut head);
+    device.send(&head, &[])?;
+    Ok(Next::Stay)
+}
+
+fn reject(device: &Device, malformed: Malformed) -> Result<Next, Errno> {
+    error!(
+        opcode = malformed.opcode,
+        "a message of the kernel has the wrong length"
+    );
+    match malformed.unique {
+        Some(unique) => refuse(device, unique, Errno::IO),
+        None => Ok(Next::Stay),
+    }
+}
+
+/// Returns whether the view reads a file of another file system for this answer.
+fn reads_a_directory_layer(question: &Question<'_>) -> bool {
+    let NodeId(node) = question.request.node;
+    matches!(question.request.operation, Operation::Read { .. }) && node >> 63 == 0
+}
+
+/// Returns whether sending the segment waits for no disk.
+fn is_at_hand(segment: &Segment<'_>) -> bool {
+    match segment {
+        Segment::Mapped(bytes) => sys::is_resident(bytes),
+        Segment::Owned(_) | Segment::Zeros(_) => true,
+    }
+}

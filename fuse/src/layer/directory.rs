@@ -1,0 +1,259 @@
+//! Directory layers: trees in overlayfs on-disk form, read through descriptors.
+//!
+//! A layer is resolved once, when it is opened. After that every path is walked
+//! beneath its root without following a link or leaving its file system, and where
+//! the kernel allows it on a private copy of the mount, so that nothing mounted
+//! later, this very view included, is ever entered.
+
+mod listing;
+mod xattr;
+
+pub(crate) use listing::Listing;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+
+use crate::{Attr, Error, FileType, Ino, Result, Timestamp};
+use xattr::Marks;
+
+/// Longest piece of a path that is given to the kernel at once; `PATH_MAX` is 4096.
+const LONGEST_WALK: usize = 4000;
+
+/// A directory in overlayfs on-disk form.
+#[derive(Debug)]
+pub struct DirectoryLayer {
+    label: String,
+    root: OwnedFd,
+    /// Nothing can be mounted in the tree that `root` sees.
+    is_private: bool,
+}
+
+/// What the file system says of an entry, and which inode it is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RealAttr {
+    /// `st_dev`, major and minor.
+    pub(crate) device: u64,
+    /// The attributes; `ino` is the file system's own.
+    pub(crate) attr: Attr,
+}
+
+impl RealAttr {
+    /// Returns the type of the entry.
+    pub(crate) fn file_type(&self) -> FileType {
+        FileType::of_mode(self.attr.mode).unwrap_or(FileType::Regular)
+    }
+}
+
+impl DirectoryLayer {
+    /// Opens the layer at `path`; links in `path` itself are followed, now.
+    pub fn open(path: &Path) -> Result<Self> {
+        let (root, is_private) = match rustix::mount::open_tree(
+            CWD,
+            path,
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+        ) {
+            Ok(root) => (root, true),
+            // Not allowed to copy a mount, or it holds mounts that must stay covered.
+            Err(Errno::PERM | Errno::INVAL | Errno::NOSYS) => {
+                let flags = OFlags::PATH | OFlags::CLOEXEC;
+                let root = rustix::fs::open(path, flags, Mode::empty());
+                (root.map_err(Error::system("open layer", path))?, false)
+            }
+            Err(errno) => return Err(Error::system("open layer", path)(errno)),
+        };
+        let layer = Self {
+            label: path.display().to_string(),
+            root,
+            is_private,
+        };
+        match layer.attr(b"")?.file_type() {
+            FileType::Directory => Ok(layer),
+            _ => Err(Error::system("open layer", path)(Errno::NOTDIR)),
+        }
+    }
+
+    /// Returns the path that the layer was opened at.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Returns the attributes of the entry at a path relative to the root.
+    pub(crate) fn attr(&self, path: &[u8]) -> Result<RealAttr> {
+        stat(self.open_at(path, OFlags::PATH)?, c"", AtFlags::EMPTY_PATH)
+            .map_err(self.failed("stat", path))
+    }
+
+    /// Opens the directory at a path for [`Self::attr_in`].
+    pub(crate) fn open_directory(&self, path: &[u8]) -> Result<OwnedFd> {
+        self.open_at(path, OFlags::PATH | OFlags::DIRECTORY)
+    }
+
+    /// Returns the attributes of one name of a directory of this layer.
+    pub(crate) fn attr_in(&self, directory: &OwnedFd, name: &[u8]) -> Result<RealAttr> {
+        let attr = if self.is_private {
+            stat(
+                directory,
+                name,
+                AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
+            )
+        } else {
+            walk(directory, name, OFlags::PATH)
+                .and_then(|entry| stat(entry, c"", AtFlags::EMPTY_PATH))
+        };
+        attr.map_err(self.failed("stat", name))
+    }
+
+    /// Returns the names of the directory at a path, its marks taken into account.
+    pub(crate) fn list(&self, path: &[u8]) -> Result<Listing> {
+        let directory = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let marks = Marks::read(&directory).map_err(self.failed("read marks of", path))?;
+        self.refuse_unless_plain(marks, path)?;
+        Listing::read(&directory, marks).map_err(self.failed("list", path))
+    }
+
+    /// Opens the regular file at a path for reading.
+    pub(crate) fn open_file(&self, path: &[u8]) -> Result<OwnedFd> {
+        let file = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let marks = Marks::read(&file).map_err(self.failed("read marks of", path))?;
+        self.refuse_unless_plain(marks, path)?;
+        Ok(file)
+    }
+
+    /// Returns the target of the symbolic link at a path.
+    pub(crate) fn link_target(&self, path: &[u8]) -> Result<Vec<u8>> {
+        let link = self.open_at(path, OFlags::PATH)?;
+        let target = rustix::fs::readlinkat(link, c"", Vec::new());
+        Ok(target.map_err(self.failed("read link", path))?.into_bytes())
+    }
+
+    /// Returns the value of the attribute that is shown as `name`, where there is one.
+    pub(crate) fn xattr(&self, path: &[u8], name: &[u8]) -> Result<Option<Vec<u8>>> {
+        let entry = self.open_at(path, OFlags::PATH)?;
+        xattr::value(&entry, name).map_err(self.failed("read attribute of", path))
+    }
+
+    /// Returns the names of the shown attributes.
+    pub(crate) fn xattr_names(&self, path: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let entry = self.open_at(path, OFlags::PATH)?;
+        xattr::names(&entry).map_err(self.failed("list attributes of", path))
+    }
+
+    /// Returns the blocks of the file system below the layer: its `st_dev`, block
+    /// size, and used blocks and inodes.
+    pub(crate) fn usage(&self) -> Result<Usage> {
+        let device = self.attr(b"")?.device;
+        let statfs = rustix::fs::fstatvfs(&self.root).map_err(self.failed("statfs", b""))?;
+        Ok(Usage {
+            device,
+            bytes: statfs
+                .f_blocks
+                .saturating_sub(statfs.f_bfree)
+                .saturating_mul(statfs.f_frsize),
+            inodes: statfs.f_files.saturating_sub(statfs.f_ffree),
+        })
+    }
+
+    fn refuse_unless_plain(&self, marks: Marks, path: &[u8]) -> Result<()> {
+        let Some(mark) = marks.elsewhere else {
+            return Ok(());
+        };
+        let path = path.escape_ascii();
+        let reason = format!("overlay.{mark} is not supported: /{path}");
+        Err(Error::Corrupt {
+            layer: self.label.clone(),
+            reason,
+        })
+    }
+
+    fn open_at(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
+        let failed = || self.failed("open", path);
+        let mut rest = path;
+        let mut directory: Option<OwnedFd> = None;
+        while rest.len() > LONGEST_WALK {
+            let cut = rest
+                .get(..LONGEST_WALK)
+                .and_then(|head| head.iter().rposition(|byte| *byte == b'/'));
+            let (head, tail) = rest.split_at(cut.ok_or(Errno::NAMETOOLONG).map_err(failed())?);
+            let base = directory.as_ref().unwrap_or(&self.root);
+            directory = Some(walk(base, head, OFlags::PATH | OFlags::DIRECTORY).map_err(failed())?);
+            rest = tail.strip_prefix(b"/").unwrap_or(tail);
+        }
+        walk(directory.as_ref().unwrap_or(&self.root), rest, flags).map_err(failed())
+    }
+
+    fn failed(&self, operation: &'static str, path: &[u8]) -> impl FnOnce(Errno) -> Error {
+        Error::system(operation, Path::new(&self.label).join(path_of(path)))
+    }
+}
+
+/// What the file system below a layer holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    /// `st_dev`.
+    pub(crate) device: u64,
+    /// Bytes in use.
+    pub(crate) bytes: u64,
+    /// Inodes in use.
+    pub(crate) inodes: u64,
+}
+
+/// Opens a path beneath a directory. Where the owner allows it, reading leaves no
+/// trace in the times of the layer.
+fn walk(base: impl AsFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let path = if path.is_empty() { b"." } else { path };
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    let open = |flags| rustix::fs::openat2(&base, path, flags, Mode::empty(), resolve);
+    if flags.contains(OFlags::PATH) {
+        return open(flags);
+    }
+    match open(flags | OFlags::NOATIME) {
+        Err(Errno::PERM) => open(flags),
+        opened => opened,
+    }
+}
+
+fn stat(
+    base: impl AsFd,
+    name: impl rustix::path::Arg,
+    flags: AtFlags,
+) -> rustix::io::Result<RealAttr> {
+    let statx = rustix::fs::statx(base, name, flags, StatxFlags::BASIC_STATS)?;
+    Ok(RealAttr {
+        device: u64::from(statx.stx_dev_major) << 32 | u64::from(statx.stx_dev_minor),
+        attr: attr_of(&statx),
+    })
+}
+
+fn attr_of(statx: &Statx) -> Attr {
+    let time = |of: rustix::fs::StatxTimestamp| Timestamp {
+        seconds: of.tv_sec,
+        nanoseconds: of.tv_nsec,
+    };
+    let (major, minor) = (statx.stx_rdev_major, statx.stx_rdev_minor);
+    Attr {
+        ino: Ino(statx.stx_ino),
+        size: statx.stx_size,
+        blocks: statx.stx_blocks,
+        atime: time(statx.stx_atime),
+        mtime: time(statx.stx_mtime),
+        ctime: time(statx.stx_ctime),
+        mode: u32::from(statx.stx_mode),
+        nlink: statx.stx_nlink,
+        uid: statx.stx_uid,
+        gid: statx.stx_gid,
+        rdev: (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12),
+    }
+}
+
+fn path_of(path: &[u8]) -> PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    PathBuf::from(std::ffi::OsStr::from_bytes(path))
+}

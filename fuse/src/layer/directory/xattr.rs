@@ -1,0 +1,126 @@
+//! Extended attributes in a directory layer.
+//!
+//! A descriptor opened with `O_PATH` reaches every type of inode; the attributes
+//! behind it are read through its name in `/proc/self/fd`, which is no link that a
+//! layer could have made.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::io::Errno;
+
+use crate::layer::marks::{self, XattrMark};
+
+/// The longest value and the longest list of names that Linux has (`XATTR_SIZE_MAX`,
+/// `XATTR_LIST_MAX`), in bytes.
+const LONGEST: usize = 65536;
+
+/// The marks of overlayfs on one inode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// What a directory says of the layers below.
+    pub(super) opacity: Opacity,
+    /// The file is a whiteout, if it is empty and its directory allows such.
+    pub(super) whiteout: bool,
+    /// The mark by which the contents are not what they seem, where there is one.
+    pub(super) elsewhere: Option<&'static str>,
+}
+
+/// What the opaque mark of a directory says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Opacity {
+    /// Nothing.
+    #[default]
+    None,
+    /// The directory hides what the layers below hold in it.
+    Opaque,
+    /// The directory may hold whiteouts that are files with an attribute.
+    WhiteoutFiles,
+}
+
+impl Opacity {
+    fn of_value(value: &[u8]) -> Self {
+        match value {
+            [b'y', ..] => Self::Opaque,
+            b"x" => Self::WhiteoutFiles,
+            _ => Self::None,
+        }
+    }
+}
+
+impl Marks {
+    /// Reads the marks of an inode; a file system without attributes has none.
+    pub(super) fn read(inode: &OwnedFd) -> rustix::io::Result<Self> {
+        let mut marks = Self::default();
+        for name in stored_names(inode)? {
+            match marks::xattr_mark(&name) {
+                Some(XattrMark::Opaque) if marks.opacity != Opacity::Opaque => {
+                    let value = stored_value(inode, &name)?.unwrap_or_default();
+                    marks.opacity = Opacity::of_value(&value);
+                }
+                Some(XattrMark::Whiteout) => marks.whiteout = true,
+                Some(XattrMark::Redirect) => marks.elsewhere = Some("redirect"),
+                Some(XattrMark::Metacopy) => marks.elsewhere = Some("metacopy"),
+                Some(XattrMark::Opaque) | None => {}
+            }
+        }
+        Ok(marks)
+    }
+}
+
+/// Returns the value of the attribute that is shown as `name`.
+pub(super) fn value(inode: &OwnedFd, name: &[u8]) -> rustix::io::Result<Option<Vec<u8>>> {
+    marks::stored_xattr(name).map_or(Ok(None), |stored| stored_value(inode, &stored))
+}
+
+/// Returns the names of the attributes that are shown.
+pub(super) fn names(inode: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+    let names = stored_names(inode)?;
+    Ok(names
+        .iter()
+        .filter_map(|name| marks::shown_xattr(name))
+        .map(std::borrow::Cow::into_owned)
+        .collect())
+}
+
+fn stored_value(inode: &OwnedFd, name: &[u8]) -> rustix::io::Result<Option<Vec<u8>>> {
+    match read(|buffer| rustix::fs::getxattr(magic_link(inode), name, buffer)) {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::NODATA) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn stored_names(inode: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+    let list = match read(|buffer| rustix::fs::listxattr(magic_link(inode), buffer)) {
+        Ok(list) => list,
+        // The file system has no attributes.
+        Err(Errno::OPNOTSUPP) => Vec::new(),
+        Err(errno) => return Err(errno),
+    };
+    Ok(list
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect())
+}
+
+/// Reads with a small buffer first, since nearly all values and lists are short.
+fn read(
+    mut call: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>,
+) -> rustix::io::Result<Vec<u8>> {
+    let mut small = [0; 256];
+    match call(&mut small) {
+        Ok(length) => Ok(small.get(..length).unwrap_or(&small).to_vec()),
+        Err(Errno::RANGE) => {
+            let mut large = vec![0; LONGEST];
+            let length = call(&mut large)?;
+            large.truncate(length);
+            Ok(large)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+fn magic_link(inode: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", inode.as_raw_fd())
+}

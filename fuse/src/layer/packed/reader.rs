@@ -1,0 +1,243 @@
+//! Reads a packed layer.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use memmap2::Mmap;
+use rustix::fs::{Advice, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::directory::Dentries;
+use super::format::{
+    DENTRY_LOWER_LINK, DENTRY_WHITEOUT, DentryRecord, InodeRecord, SectionKind, XattrRecord, split,
+};
+use super::inode::{Inode, InodeIndex, InodeKind};
+use super::map::IndexMap;
+use super::{DATA, INDEX};
+use crate::{Error, FileType, Result, sys};
+
+mod content;
+mod path;
+mod verify;
+
+/// A packed layer: its index mapped and checked, its data mapped when it is first
+/// read.
+#[derive(Debug)]
+pub struct PackedLayer {
+    label: String,
+    dir: OwnedFd,
+    map: IndexMap,
+    data: OnceLock<Mmap>,
+}
+
+/// The extended attributes of an inode, sorted by name.
+#[derive(Clone, Debug)]
+pub struct Xattrs<'a> {
+    layer: &'a PackedLayer,
+    inode: InodeIndex,
+    records: std::slice::Iter<'a, XattrRecord>,
+}
+
+impl PackedLayer {
+    /// The root of every layer.
+    pub const ROOT: InodeIndex = InodeIndex(0);
+
+    /// Opens the layer in a directory. All of its index is read and every checksum
+    /// verified: a changed index is [`Error::Corrupt`]. The label, the layer's diff
+    /// ID, is for messages.
+    pub fn open(dir: BorrowedFd<'_>, label: impl Into<String>) -> Result<Self> {
+        let label = label.into();
+        let file = open(dir, &label, INDEX)?;
+        let failed = |operation| Error::system(operation, Path::new(&label).join(INDEX));
+        // All of it is needed at once: one long read instead of many faults.
+        rustix::fs::fadvise(&file, 0, None, Advice::WillNeed).map_err(failed("read ahead"))?;
+        let map = sys::map(file.as_fd(), true).map_err(failed("map"))?;
+        let map = IndexMap::check(map).map_err(|reason| Error::Corrupt {
+            layer: label.clone(),
+            reason,
+        })?;
+        let dir = rustix::io::fcntl_dupfd_cloexec(dir, 0).map_err(failed("open"))?;
+        let layer = Self {
+            label,
+            dir,
+            map,
+            data: OnceLock::new(),
+        };
+        if layer.inode(Self::ROOT)?.kind != InodeKind::Node(FileType::Directory) {
+            return Err(layer.corrupt(Self::ROOT, "root is not a directory"));
+        }
+        Ok(layer)
+    }
+
+    /// Returns the label.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Returns the bytes of `data`.
+    pub fn size(&self) -> u64 {
+        self.map.data_size()
+    }
+
+    /// Returns the number of inodes; they are numbered from 0.
+    pub fn inodes(&self) -> u32 {
+        let inodes = self.map.records::<InodeRecord>(SectionKind::Inodes).len();
+        u32::try_from(inodes).unwrap_or(u32::MAX)
+    }
+
+    /// Returns the attributes of an inode.
+    pub fn inode(&self, index: InodeIndex) -> Result<Inode> {
+        let record = self.record(index)?;
+        Inode::of(record).ok_or_else(|| self.corrupt(index, "inode makes no sense"))
+    }
+
+    /// Returns the names of a directory; `ENOTDIR` for other inodes.
+    pub fn directory(&self, index: InodeIndex) -> Result<Dentries<'_>> {
+        let record = self.typed(index, FileType::Directory, Errno::NOTDIR)?;
+        let (first, count) = split(record.place);
+        let records = self
+            .map
+            .slice::<DentryRecord>(SectionKind::Dentries, first, count);
+        let records =
+            records.ok_or_else(|| self.corrupt(index, "directory lies outside the index"))?;
+        Ok(Dentries::new(self, index, records))
+    }
+
+    /// Returns the directory that a directory lies in; the root lies in itself.
+    pub fn parent(&self, index: InodeIndex) -> Result<InodeIndex> {
+        let record = self.typed(index, FileType::Directory, Errno::NOTDIR)?;
+        let parent = InodeIndex(split(record.size).0);
+        self.typed(parent, FileType::Directory, Errno::IO)?;
+        Ok(parent)
+    }
+
+    /// Returns the target of a symbolic link; `EINVAL` for other inodes.
+    pub fn link_target(&self, index: InodeIndex) -> Result<&[u8]> {
+        let record = self.typed(index, FileType::Symlink, Errno::INVAL)?;
+        let (offset, length) = split(record.place);
+        let target = self.map.string(offset, length);
+        let target = target.filter(|target| target.len() as u64 == record.size.get());
+        target.ok_or_else(|| self.corrupt(index, "link target lies outside the index"))
+    }
+
+    /// Returns the path, relative to the root and cleaned, of what a lower link points
+    /// at; `EINVAL` for other inodes.
+    pub fn lower_link(&self, index: InodeIndex) -> Result<&[u8]> {
+        if self.inode(index)?.kind != InodeKind::LowerLink {
+            return Err(Errno::INVAL.into());
+        }
+        let (offset, length) = split(self.record(index)?.place);
+        let path = self.map.string(offset, length);
+        path.ok_or_else(|| self.corrupt(index, "link target lies outside the index"))
+    }
+
+    /// Returns all lower links, ascending.
+    pub fn lower_links(&self) -> impl Iterator<Item = InodeIndex> {
+        let records = self
+            .map
+            .records::<zerocopy::little_endian::U32>(SectionKind::LowerLinks);
+        records.iter().map(|record| InodeIndex(record.get()))
+    }
+
+    /// Returns whether any inode has extended attributes.
+    pub fn has_xattrs(&self) -> bool {
+        !self.map.section(SectionKind::Xattrs).is_empty()
+    }
+
+    /// Returns the extended attributes of an inode.
+    pub fn xattrs(&self, index: InodeIndex) -> Result<Xattrs<'_>> {
+        let corrupt = || self.corrupt(index, "extended attributes lie outside the index");
+        let records = match self.record(index)?.xattrs.get() {
+            0 => &[],
+            first => {
+                let all = self.map.records::<XattrRecord>(SectionKind::Xattrs);
+                let rest = all.get(first as usize - 1..).ok_or_else(corrupt)?;
+                let last = rest.iter().position(|record| record.is_last != 0);
+                rest.get(..=last.ok_or_else(corrupt)?).unwrap_or_default()
+            }
+        };
+        Ok(Xattrs {
+            layer: self,
+            inode: index,
+            records: records.iter(),
+        })
+    }
+
+    /// Returns the value of an extended attribute, `None` if there is none.
+    pub fn xattr(&self, index: InodeIndex, name: &[u8]) -> Result<Option<&[u8]>> {
+        for xattr in self.xattrs(index)? {
+            let (known, value) = xattr?;
+            if known == name {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn map(&self) -> &IndexMap {
+        &self.map
+    }
+
+    pub(super) fn has_inode(&self, index: InodeIndex) -> bool {
+        index.0 < self.inodes()
+    }
+
+    /// Returns the error for damage at an inode, with its path where that can be found.
+    pub(super) fn corrupt(&self, index: InodeIndex, reason: &str) -> Error {
+        let path = self.path(index);
+        let reason = format!("{reason}: /{}", path.escape_ascii());
+        Error::Corrupt {
+            layer: self.label.clone(),
+            reason,
+        }
+    }
+
+    fn record(&self, index: InodeIndex) -> Result<&InodeRecord> {
+        let records = self.map.records::<InodeRecord>(SectionKind::Inodes);
+        records.get(index.0 as usize).ok_or_else(|| {
+            let reason = format!("inode {} lies outside the index", index.0);
+            Error::Corrupt {
+                layer: self.label.clone(),
+                reason,
+            }
+        })
+    }
+
+    /// Returns the record of an inode that must have a type.
+    fn typed(
+        &self,
+        index: InodeIndex,
+        file_type: FileType,
+        otherwise: Errno,
+    ) -> Result<&InodeRecord> {
+        let record = self.record(index)?;
+        match FileType::of_mode(u32::from(record.mode.get())) {
+            Some(found) if found == file_type => Ok(record),
+            _ => Err(otherwise.into()),
+        }
+    }
+}
+
+impl<'a> Iterator for Xattrs<'a> {
+    type Item = Result<(&'a [u8], &'a [u8])>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = self.records.next()?;
+        let map = self.layer.map();
+        let name = map.string(record.name.get(), u32::from(record.name_length));
+        let value = map.string(record.value.get(), record.value_length.get());
+        let is_name = |name: &&[u8]| !name.is_empty() && !name.contains(&0);
+        Some(name.filter(is_name).zip(value).ok_or_else(|| {
+            self.layer
+                .corrupt(self.inode, "extended attribute lies outside the index")
+        }))
+    }
+}
+
+/// Opens one of the files of a layer.
+fn open(dir: BorrowedFd<'_>, label: &str, name: &str) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+        .map_err(Error::system("open", Path::new(label).join(name)))
+}

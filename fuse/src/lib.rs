@@ -1,0 +1,32 @@
+//! Layers of container images, the merged view of a chain of them, and the
+//! border to the kernel.
+//!
+//! Data flows one way: a [`session`] receives the kernel's requests, decodes each
+//! into a [`Request`] value, the [`View`] answers with a [`Reply`] value, and the
+//! session encodes it. The view reads from its [`Layer`]s, uppermost first. This
+//! crate knows nothing of registries, images, databases or async.
+
+mod attr;
+mod error;
+mod kernel;
+mod layer;
+mod merge;
+mod reply;
+mod request;
+pub mod session;
+mod sys;
+pub mod tar;
+mod view;
+#[doc = include_str!("semantics.md")]
+pub mod semantics {}
+
+pub use attr::{Attr, FileType, Ino, Timestamp};
+pub use error::{Error, Result};
+pub use layer::Layer;
+pub use layer::directory::DirectoryLayer;
+pub use layer::packed::{
+    Builder, Dentries, Dentry, Inode, InodeIndex, InodeKind, PackedLayer, Summary, Target, Xattrs,
+};
+pub use reply::{DirEntry, Entry, Listing, Reply, Segment, StatFs};
+pub use request::{NodeId, Operation, Request, Whence};
+pub use view::{Access, View, ViewOptions};

@@ -1,0 +1,237 @@
+//! The read-only view of a chain of layers: requests in, replies out.
+//!
+//! A view answers from many threads at once and nothing it shows ever changes. For
+//! packed layers everything but the contents is answered from their mapped indexes.
+//!
+//! Locks, in the order in which a thread may take them: a shard of `directories`,
+//! released while a directory is made; `aliases` of `nodes`; a shard of `nodes`;
+//! `files`; `devices` of the identity. None is held during a system call on a layer,
+//! and none but `aliases` while another is taken. A thread that makes a directory may
+//! wait for no other directory.
+//!
+//! The way to the kernel (encoding, time-outs, open and opendir) is left to
+//! [`session`](crate::session).
+
+mod attributes;
+mod contents;
+mod directories;
+mod directory;
+mod files;
+mod identity;
+mod links;
+mod names;
+mod nodes;
+mod stack;
+mod usage;
+mod walk;
+mod xattrs;
+
+use rustix::io::Errno;
+
+use crate::{Error, FileType, Layer, NodeId, Operation, Reply, Request, Result};
+use directories::Directories;
+use directory::Directory;
+use files::OpenFiles;
+use identity::{Decoded, Identity};
+use links::{LowerLinks, Place};
+use nodes::Nodes;
+use stack::Stack;
+use walk::Walker;
+
+/// Who decides what a caller may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// The one user who can reach the mount may do everything that a read-only file
+    /// system allows, whatever owners and modes say.
+    #[default]
+    Owner,
+    /// The kernel, by owners and modes.
+    Enforce,
+}
+
+/// How a view is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ViewOptions {
+    /// Who decides what a caller may do.
+    pub access: Access,
+}
+
+/// The merged tree of a chain of layers, read-only.
+#[derive(Debug)]
+pub struct View {
+    stack: Stack,
+    links: LowerLinks,
+    directories: Directories,
+    nodes: Nodes,
+    files: OpenFiles,
+    has_xattrs: bool,
+    access: Access,
+}
+
+impl View {
+    /// Makes the view of a chain of layers, uppermost first.
+    ///
+    /// Fails without layers (`EINVAL`), and where a hard link has no target in the
+    /// layers below its own.
+    pub fn open(layers: Vec<Layer>, options: ViewOptions) -> Result<Self> {
+        if layers.is_empty() {
+            return Err(Error::Refused(Errno::INVAL));
+        }
+        let identity = Identity::of(&layers)?;
+        let has_xattrs = layers.iter().any(Layer::has_xattrs);
+        let stack = Stack {
+            layers: layers.into(),
+            identity,
+        };
+        Ok(Self {
+            links: LowerLinks::resolve(&stack)?,
+            directories: Directories::new(),
+            nodes: Nodes::new(),
+            files: OpenFiles::default(),
+            has_xattrs,
+            access: options.access,
+            stack,
+        })
+    }
+
+    /// Returns whether a node of the view may have extended attributes. Without, the
+    /// answer to every question for one is `ENOSYS`.
+    pub fn has_xattrs(&self) -> bool {
+        self.has_xattrs
+    }
+
+    /// Returns the layer and the path of a node, for messages. Of a file with several
+    /// names it is one of them, found by a search through the layer.
+    pub fn describe(&self, node: NodeId) -> String {
+        let (layer, path) = match self.place(node) {
+            Ok(Place::Packed(layer, index)) => {
+                let packed = self.stack.packed(layer);
+                (
+                    layer,
+                    packed.map_or_else(|_| Vec::new(), |packed| packed.path(index)),
+                )
+            }
+            Ok(Place::Real(layer, path)) => (layer, path.to_vec()),
+            Err(_) => return format!("node {}", node.0),
+        };
+        let layer = self.stack.layers.get(layer as usize);
+        let label = layer.map_or("", Layer::label);
+        format!("layer {label}: /{}", path.escape_ascii())
+    }
+
+    /// Answers a request.
+    ///
+    /// Each [`Entry`](crate::Entry) in an answer is a reference to its node, to be given
+    /// back with [`Operation::Forget`], or with [`Listing::give_back`](crate::Listing)
+    /// where an entry of a listing was taken but not sent.
+    pub fn answer(&self, request: &Request<'_>) -> Result<Reply<'_>> {
+        let node = request.node;
+        match request.operation {
+            Operation::Lookup { name } => self.lookup(node, name),
+            Operation::Forget { lookups } => {
+                self.forget(node, lookups);
+                Ok(Reply::Silent)
+            }
+            Operation::GetAttr => self.get_attr(node),
+            Operation::ReadLink => self.read_link(node),
+            Operation::Read { offset, size } => self.read(node, offset, size),
+            Operation::ReadDir { offset } => self.list(node, offset, false),
+            Operation::ReadDirPlus { offset } => self.list(node, offset, true),
+            Operation::StatFs => self.stat_fs(),
+            Operation::GetXattr { name, size } => self.get_xattr(node, name, size),
+            Operation::ListXattr { size } => self.list_xattr(node, size),
+            Operation::Access { mask } if self.access == Access::Owner => {
+                self.check_access(node, mask)
+            }
+            Operation::Seek { offset, whence } => self.seek(node, offset, whence),
+            Operation::Change => Err(Error::Refused(Errno::ROFS)),
+            // The kernel opens by itself, and checks access by itself, from then on.
+            Operation::Open | Operation::Access { .. } | Operation::Unknown { .. } => {
+                Err(Error::Refused(Errno::NOSYS))
+            }
+        }
+    }
+
+    fn forget(&self, node: NodeId, lookups: u64) {
+        if self.stack.identity.decode(node) == Decoded::Real && self.nodes.forget(node, lookups) {
+            self.directories.remove(node);
+            self.files.remove(node);
+        }
+    }
+
+    /// Returns where the inode of a node lies; for a directory, in its uppermost layer.
+    fn place(&self, node: NodeId) -> Result<Place> {
+        let stale = Error::Refused(Errno::STALE);
+        match self.stack.identity.decode(node) {
+            Decoded::Root => match self.stack.layers.first() {
+                Some(Layer::Packed(_)) => Ok(Place::Packed(0, crate::PackedLayer::ROOT)),
+                Some(Layer::Directory(_)) => Ok(Place::Real(0, [].into())),
+                None => Err(stale),
+            },
+            Decoded::Packed(layer, index) if index.0 < self.stack.packed(layer)?.inodes() => {
+                Ok(Place::Packed(layer, index))
+            }
+            Decoded::Real => self
+                .nodes
+                .get(node)
+                .map(|node| Place::Real(node.layer, node.path))
+                .ok_or(stale),
+            Decoded::Packed(..) | Decoded::Unknown => Err(stale),
+        }
+    }
+
+    fn file_type(&self, place: &Place) -> Result<FileType> {
+        match place {
+            Place::Packed(layer, index) => {
+                let inode = self.stack.packed(*layer)?.inode(*index)?;
+                inode.file_type().ok_or(Error::Refused(Errno::STALE))
+            }
+            Place::Real(layer, path) => Ok(self.stack.directory(*layer)?.attr(path)?.file_type()),
+        }
+    }
+
+    /// Returns the directory of a node, or `ENOTDIR`.
+    fn directory(&self, node: NodeId) -> Result<Directory> {
+        self.directory_if_any(node)?
+            .ok_or(Error::Refused(Errno::NOTDIR))
+    }
+
+    /// Returns the directory of a node, or `None` where the node is something else.
+    fn directory_if_any(&self, node: NodeId) -> Result<Option<Directory>> {
+        if let Some(directory) = self.directories.made(node) {
+            return Ok(Some(directory));
+        }
+        let place = self.place(node)?;
+        let is_directory = match &place {
+            Place::Packed(..) => self.file_type(&place)? == FileType::Directory,
+            Place::Real(..) => {
+                node == NodeId::ROOT || self.nodes.get(node).is_some_and(|node| node.is_directory)
+            }
+        };
+        if !is_directory {
+            return Ok(None);
+        }
+        self.directories
+            .made_by(node, || self.make_directory(&place))
+            .map(Some)
+    }
+
+    /// Makes a directory that was not come to by its name, by a walk from the root.
+    fn make_directory(&self, place: &Place) -> Result<Directory> {
+        let (top, path) = match place {
+            Place::Packed(layer, index) => (*layer, self.stack.packed(*layer)?.path(*index)),
+            Place::Real(layer, path) => (*layer, path.to_vec()),
+        };
+        let mut walker = Walker::new(&self.stack, 0);
+        let parts = walker
+            .directory(&path)?
+            .filter(|parts| parts.first().is_some_and(|part| part.layer == top));
+        let parts = parts.ok_or(Error::Refused(Errno::STALE))?;
+        let above = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+        let above = path.get(..above).unwrap_or_default();
+        let parents = walker.directory(above)?.unwrap_or_default();
+        let parent = parents.first().ok_or(Error::Refused(Errno::STALE))?;
+        let parent = self.stack.ino(*parent, above)?;
+        Directory::open(&self.stack, &path, parent, &parts)
+    }
+}

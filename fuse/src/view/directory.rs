@@ -1,0 +1,297 @@
+//! One directory of the view: its names, and where each comes from.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use super::stack::{Contributor, Found, Names, Stack};
+use crate::layer::packed::InodeIndex;
+use crate::layer::{Dentries, Kind};
+use crate::merge::{self, MergedNames, Slot};
+use crate::{Error, Ino, Result};
+
+use rustix::io::Errno;
+
+/// A directory of the view. A copy is cheap.
+#[derive(Clone, Debug)]
+pub(super) enum Directory {
+    /// Only one packed layer contributes: everything is in its index.
+    Packed {
+        /// The position of the layer.
+        layer: u32,
+        /// The directory.
+        index: InodeIndex,
+        /// The inode number of the directory above.
+        parent: Ino,
+    },
+    /// Any other.
+    Merged(Arc<Merged>),
+}
+
+/// A directory whose names are kept in memory.
+#[derive(Debug)]
+pub(super) struct Merged {
+    /// The inode number.
+    pub(super) ino: Ino,
+    /// The inode number of the directory above.
+    pub(super) parent: Ino,
+    /// Where it lies in every layer; empty for the root.
+    pub(super) path: Box<[u8]>,
+    /// Uppermost first.
+    contributors: Box<[Contributor]>,
+    /// The position of the contributor whose attributes the directory has: the first
+    /// that names it explicitly (rule 6).
+    shown: u32,
+    /// The merged names, or `None` where they are those of the only contributor.
+    names: Option<MergedNames>,
+    subdirectories: u32,
+}
+
+/// One name of a directory.
+#[derive(Debug)]
+pub(super) struct Named<'v> {
+    /// Its position.
+    pub(super) position: u64,
+    /// The name.
+    pub(super) name: Cow<'v, [u8]>,
+    /// What the uppermost layer holds for it.
+    pub(super) found: Found,
+}
+
+impl Directory {
+    /// Makes the directory at a path from what the layers that may contribute to it hold.
+    pub(super) fn open(stack: &Stack, path: &[u8], parent: Ino, parts: &[Found]) -> Result<Self> {
+        let contributors = stack.contributors(path, parts)?;
+        let shown = shown(stack, &contributors)?;
+        let first = parts.first().ok_or(Error::Refused(Errno::NOENT))?;
+        if let (
+            [
+                Contributor {
+                    layer,
+                    names: Names::Packed(index),
+                },
+            ],
+            0,
+        ) = (&contributors[..], shown)
+        {
+            return Ok(Self::Packed {
+                layer: *layer,
+                index: *index,
+                parent,
+            });
+        }
+        let dentries = contributors
+            .iter()
+            .map(|contributor| contributor.dentries(stack));
+        let dentries = dentries.collect::<Result<Vec<_>>>()?;
+        let (names, subdirectories) = if let [only] = &dentries[..] {
+            (None, merge::count_subdirectories(*only)?)
+        } else {
+            let names = merge::merge(&dentries)?;
+            let subdirectories = names.subdirectories;
+            (Some(names), subdirectories)
+        };
+        drop(dentries);
+        Ok(Self::Merged(Arc::new(Merged {
+            ino: stack.ino(*first, path)?,
+            parent,
+            path: path.into(),
+            contributors: contributors.into(),
+            shown,
+            names,
+            subdirectories,
+        })))
+    }
+
+    /// Returns the inode number.
+    pub(super) fn ino(&self, stack: &Stack) -> Ino {
+        match self {
+            Self::Packed { layer, index, .. } => stack.identity.packed(*layer, *index),
+            Self::Merged(merged) => merged.ino,
+        }
+    }
+
+    /// Returns the inode number of the directory above.
+    pub(super) fn parent(&self) -> Ino {
+        match self {
+            Self::Packed { parent, .. } => *parent,
+            Self::Merged(merged) => merged.parent,
+        }
+    }
+
+    /// Returns the path that the directory has in its layers. It is only known, and
+    /// only needed, where a directory layer may contribute to what is below.
+    pub(super) fn path(&self) -> &[u8] {
+        match self {
+            Self::Packed { .. } => b"",
+            Self::Merged(merged) => &merged.path,
+        }
+    }
+
+    /// Returns the layer and, in a packed layer, the inode whose attributes are shown.
+    pub(super) fn shown(&self) -> Result<(u32, Option<InodeIndex>)> {
+        match self {
+            Self::Packed { layer, index, .. } => Ok((*layer, Some(*index))),
+            Self::Merged(merged) => {
+                let shown = merged.contributors.get(merged.shown as usize);
+                let shown = shown.ok_or(Error::Refused(Errno::STALE))?;
+                Ok(match &shown.names {
+                    Names::Packed(index) => (shown.layer, Some(*index)),
+                    Names::Listing(_) => (shown.layer, None),
+                })
+            }
+        }
+    }
+
+    /// Returns the number of links to the directory: its name, `.`, and the `..` of
+    /// each subdirectory (rule 8).
+    pub(super) fn nlink(&self, stack: &Stack) -> Result<u32> {
+        match self {
+            Self::Packed { layer, index, .. } => Ok(stack.packed(*layer)?.inode(*index)?.nlink),
+            Self::Merged(merged) => Ok(merged.subdirectories.saturating_add(2)),
+        }
+    }
+
+    /// Returns the position of a name, or `None` where it is not there.
+    pub(super) fn position(&self, stack: &Stack, name: &[u8]) -> Result<Option<u64>> {
+        let position = match self {
+            Self::Packed { layer, index, .. } => {
+                packed_dentries(stack, *layer, *index)?.position(name)?
+            }
+            Self::Merged(merged) => match &merged.names {
+                None => merged.only(stack)?.position(name)?,
+                Some(names) => merged.search(stack, &names.slots, name)?,
+            },
+        };
+        Ok(position.map(|position| position as u64))
+    }
+
+    /// Returns the first name at or after a position.
+    pub(super) fn next<'v>(&self, stack: &'v Stack, position: u64) -> Result<Option<Named<'v>>> {
+        for position in position.. {
+            match self.at(stack, position)? {
+                Some(named) if named.found.kind == Kind::Whiteout => {}
+                named => return Ok(named),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the name at a position, a whiteout too, or `None` past the last.
+    pub(super) fn at<'v>(&self, stack: &'v Stack, position: u64) -> Result<Option<Named<'v>>> {
+        let Ok(place) = usize::try_from(position) else {
+            return Ok(None);
+        };
+        let (name, found) = match self {
+            Self::Packed { layer, index, .. } => {
+                let dentries = packed_dentries(stack, *layer, *index)?;
+                if place >= dentries.len() {
+                    return Ok(None);
+                }
+                let (name, kind) = dentries.at(place)?;
+                let layer = *layer;
+                (Cow::Borrowed(name), Found { layer, kind })
+            }
+            Self::Merged(merged) => match merged.slot(stack, place)? {
+                Some(slot) => merged.dentry(stack, slot)?,
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(Named {
+            position,
+            name,
+            found,
+        }))
+    }
+
+    /// Returns what the layers that may contribute to a subdirectory hold for it,
+    /// uppermost first.
+    pub(super) fn parts(&self, stack: &Stack, child: &Named<'_>) -> Result<Vec<Found>> {
+        let Self::Merged(merged) = self else {
+            return Ok(vec![child.found]);
+        };
+        let slots = match (&merged.names, u32::try_from(child.position)) {
+            (Some(names), Ok(position)) => names.contributors(position),
+            _ => &[],
+        };
+        if slots.is_empty() {
+            return Ok(vec![child.found]);
+        }
+        let found = |slot: &Slot| merged.dentry(stack, *slot).map(|(_, found)| found);
+        slots.iter().map(found).collect()
+    }
+}
+
+impl Merged {
+    fn only<'a>(&'a self, stack: &'a Stack) -> Result<Dentries<'a>> {
+        self.contributors
+            .first()
+            .ok_or(Error::Refused(Errno::STALE))?
+            .dentries(stack)
+    }
+
+    fn slot(&self, stack: &Stack, index: usize) -> Result<Option<Slot>> {
+        Ok(match &self.names {
+            Some(names) => names.slots.get(index).copied(),
+            None if index < self.only(stack)?.len() => Some(Slot {
+                contributor: 0,
+                dentry: u32::try_from(index).unwrap_or(u32::MAX),
+            }),
+            None => None,
+        })
+    }
+
+    fn contributor(&self, slot: Slot) -> Result<&Contributor> {
+        self.contributors
+            .get(slot.contributor as usize)
+            .ok_or(Error::Refused(Errno::STALE))
+    }
+
+    fn dentry<'v>(&self, stack: &'v Stack, slot: Slot) -> Result<(Cow<'v, [u8]>, Found)> {
+        let contributor = self.contributor(slot)?;
+        let layer = contributor.layer;
+        Ok(match &contributor.names {
+            Names::Packed(index) => {
+                let dentries = packed_dentries(stack, layer, *index)?;
+                let (name, kind) = dentries.at(slot.dentry as usize)?;
+                (Cow::Borrowed(name), Found { layer, kind })
+            }
+            Names::Listing(listing) => {
+                let (name, kind) = listing.at(slot.dentry as usize)?;
+                (Cow::Owned(name.to_vec()), Found { layer, kind })
+            }
+        })
+    }
+
+    fn search(&self, stack: &Stack, slots: &[Slot], name: &[u8]) -> Result<Option<usize>> {
+        let (mut low, mut high) = (0, slots.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some(slot) = slots.get(middle) else { break };
+            let dentries = self.contributor(*slot)?.dentries(stack)?;
+            match dentries.name(slot.dentry as usize)?.cmp(name) {
+                Ordering::Equal => return Ok(Some(middle)),
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn packed_dentries(stack: &Stack, layer: u32, index: InodeIndex) -> Result<Dentries<'_>> {
+    let layer = stack.packed(layer)?;
+    Ok(Dentries::Packed(layer, layer.directory(index)?))
+}
+
+/// Returns the position of the first contributor that names the directory explicitly,
+/// or the uppermost where none does (rule 6).
+fn shown(stack: &Stack, contributors: &[Contributor]) -> Result<u32> {
+    for (position, contributor) in (0..).zip(contributors) {
+        match contributor.names {
+            Names::Packed(index) if stack.packed(contributor.layer)?.inode(index)?.implied => {}
+            Names::Packed(_) | Names::Listing(_) => return Ok(position),
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,268 @@
+//! Look-up and listing: from a directory and a name to a node. Both go through one
+//! function, so that they cannot disagree.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use super::View;
+use super::directory::{Directory, Named};
+use super::links::Place;
+use super::nodes::Node;
+use super::stack::join;
+use crate::layer::Kind;
+use crate::layer::directory::RealAttr;
+use crate::{Attr, DirEntry, Entry, Error, FileType, Ino, Listing, NodeId, Reply, Result};
+
+/// The longest name of any Linux file system, in bytes (`NAME_MAX`).
+pub(super) const LONGEST_NAME: usize = 255;
+
+/// The directory of a directory layer that was opened last: all entries of one
+/// listing mostly come from the same.
+#[derive(Debug, Default)]
+struct Opened(Option<(u32, OwnedFd)>);
+
+impl Opened {
+    fn attr(&mut self, view: &View, directory: &Directory, named: &Named<'_>) -> Result<RealAttr> {
+        let position = named.found.layer;
+        let layer = view.stack.directory(position)?;
+        let opened = match self.0.take() {
+            Some((opened, fd)) if opened == position => fd,
+            _ => layer.open_directory(directory.path())?,
+        };
+        let (_, opened) = self.0.insert((position, opened));
+        layer.attr_in(opened, &named.name)
+    }
+}
+
+impl View {
+    /// Answers a look-up, which counts as a reference to the node.
+    pub(super) fn lookup(&self, node: NodeId, name: &[u8]) -> Result<Reply<'_>> {
+        if name.len() > LONGEST_NAME {
+            return Err(Error::Refused(Errno::NAMETOOLONG));
+        }
+        let directory = self.directory(node)?;
+        let position = directory.position(&self.stack, name)?;
+        let named = position
+            .map(|position| directory.at(&self.stack, position))
+            .transpose()?
+            .flatten();
+        let Some(named) = named.filter(|named| named.found.kind != Kind::Whiteout) else {
+            return Ok(Reply::Absent);
+        };
+        if let Kind::Packed(index, FileType::Regular) = named.found.kind {
+            self.stack.packed(named.found.layer)?.will_need(index)?;
+        }
+        Ok(Reply::Entry(self.entry(
+            &directory,
+            &named,
+            &mut Opened::default(),
+        )?))
+    }
+
+    /// Answers a listing from a cookie on. A cookie is one more than the position of
+    /// the entry it was given with; `.` and `..` come first.
+    pub(super) fn list(&self, node: NodeId, cookie: u64, with_entries: bool) -> Result<Reply<'_>> {
+        let directory = self.directory(node)?;
+        let walk = Walk {
+            view: self,
+            directory,
+            cookie,
+            with_entries,
+            opened: Opened::default(),
+        };
+        Ok(Reply::Listing(Listing {
+            entries: Box::new(walk.fuse()),
+            give_back: Box::new(|entry| self.forget(entry.node, 1)),
+        }))
+    }
+
+    /// Returns the node of a name, with one more reference to it.
+    fn entry(
+        &self,
+        directory: &Directory,
+        named: &Named<'_>,
+        opened: &mut Opened,
+    ) -> Result<Entry> {
+        let layer = named.found.layer;
+        match named.found.kind {
+            Kind::Packed(index, _) => self.packed_entry(layer, index),
+            Kind::LowerLink(link) => {
+                let target = self
+                    .links
+                    .target(layer, link)
+                    .ok_or(Error::Refused(Errno::STALE))?;
+                match &target.place {
+                    Place::Packed(layer, index) => self.packed_entry(*layer, *index),
+                    Place::Real(layer, path) => {
+                        let real = self.stack.directory(*layer)?.attr(path)?;
+                        self.real_entry(*layer, path.to_vec(), &real)
+                    }
+                }
+            }
+            Kind::PackedDirectory { index, .. } => {
+                let node = NodeId(self.stack.identity.packed(layer, index).0);
+                let child = self.child(node, directory, named)?;
+                Ok(Entry {
+                    node,
+                    attr: self.directory_attr(&child)?,
+                })
+            }
+            Kind::Real(_) => {
+                let real = opened.attr(self, directory, named)?;
+                self.real_entry(layer, join(directory.path(), &named.name), &real)
+            }
+            Kind::RealDirectory { .. } => {
+                let real = opened.attr(self, directory, named)?;
+                let path = join(directory.path(), &named.name);
+                let entry = self.real_entry(layer, path, &real)?;
+                let with_nlink = self.real_directory_attr(entry, directory, named);
+                if with_nlink.is_err() {
+                    self.forget(entry.node, 1);
+                }
+                with_nlink.map(|attr| Entry { attr, ..entry })
+            }
+            Kind::Whiteout => Err(Error::Refused(Errno::NOENT)),
+        }
+    }
+
+    fn packed_entry(&self, layer: u32, index: crate::layer::packed::InodeIndex) -> Result<Entry> {
+        let attr = self.packed_attr(layer, index)?;
+        Ok(Entry {
+            node: NodeId(attr.ino.0),
+            attr,
+        })
+    }
+
+    fn real_entry(&self, layer: u32, path: Vec<u8>, real: &RealAttr) -> Result<Entry> {
+        let attr = self.real_attr(real)?;
+        let node = self
+            .nodes
+            .refer(NodeId(attr.ino.0), &Node::new(layer, path, real));
+        Ok(Entry { node, attr })
+    }
+
+    /// Returns the attributes of a directory with the right number of links. Where one
+    /// layer alone has the directory, the file system's own is right, and the directory
+    /// needs not be read; some file systems always say 1.
+    fn real_directory_attr(
+        &self,
+        entry: Entry,
+        directory: &Directory,
+        named: &Named<'_>,
+    ) -> Result<Attr> {
+        let is_alone = directory.parts(&self.stack, named)?.len() == 1;
+        if is_alone && entry.attr.nlink >= 2 {
+            return Ok(entry.attr);
+        }
+        let nlink = self
+            .child(entry.node, directory, named)?
+            .nlink(&self.stack)?;
+        Ok(Attr {
+            nlink,
+            ..entry.attr
+        })
+    }
+
+    /// Returns a subdirectory, which is made where it was not.
+    fn child(&self, node: NodeId, directory: &Directory, named: &Named<'_>) -> Result<Directory> {
+        self.directories.made_by(node, || {
+            let parts = directory.parts(&self.stack, named)?;
+            let path = join(directory.path(), &named.name);
+            Directory::open(&self.stack, &path, directory.ino(&self.stack), &parts)
+        })
+    }
+
+    /// Returns the number and type of a name, without a reference.
+    fn ino(
+        &self,
+        directory: &Directory,
+        named: &Named<'_>,
+        opened: &mut Opened,
+    ) -> Result<(Ino, FileType)> {
+        let layer = named.found.layer;
+        Ok(match named.found.kind {
+            Kind::Packed(index, file_type) => (self.stack.identity.packed(layer, index), file_type),
+            Kind::PackedDirectory { index, .. } => (
+                self.stack.identity.packed(layer, index),
+                FileType::Directory,
+            ),
+            Kind::LowerLink(link) => {
+                let target = self
+                    .links
+                    .target(layer, link)
+                    .ok_or(Error::Refused(Errno::STALE))?;
+                (target.ino, self.file_type(&target.place)?)
+            }
+            Kind::Real(_) | Kind::RealDirectory { .. } => {
+                let real = opened.attr(self, directory, named)?;
+                (self.stack.identity.real(&real), real.file_type())
+            }
+            Kind::Whiteout => return Err(Error::Refused(Errno::NOENT)),
+        })
+    }
+}
+
+/// One listing under way.
+#[derive(Debug)]
+struct Walk<'v> {
+    view: &'v View,
+    directory: Directory,
+    cookie: u64,
+    with_entries: bool,
+    opened: Opened,
+}
+
+impl<'v> Walk<'v> {
+    fn step(&mut self) -> Result<Option<DirEntry<'v>>> {
+        let view = self.view;
+        let dot = |ino, next, name: &'static [u8]| {
+            let name = name.into();
+            DirEntry {
+                ino,
+                next,
+                file_type: FileType::Directory,
+                name,
+                entry: None,
+            }
+        };
+        let position = match self.cookie {
+            0 => return Ok(Some(dot(self.directory.ino(&view.stack), 1, b"."))),
+            1 => return Ok(Some(dot(self.directory.parent(), 2, b".."))),
+            cookie => cookie - 2,
+        };
+        let Some(named) = self.directory.next(&view.stack, position)? else {
+            return Ok(None);
+        };
+        let (ino, file_type, entry) = if self.with_entries {
+            let entry = view.entry(&self.directory, &named, &mut self.opened)?;
+            let file_type = FileType::of_mode(entry.attr.mode).unwrap_or(FileType::Regular);
+            (entry.attr.ino, file_type, Some(entry))
+        } else {
+            let (ino, file_type) = view.ino(&self.directory, &named, &mut self.opened)?;
+            (ino, file_type, None)
+        };
+        let next = named.position + 3;
+        Ok(Some(DirEntry {
+            ino,
+            next,
+            file_type,
+            name: named.name,
+            entry,
+        }))
+    }
+}
+
+impl<'v> Iterator for Walk<'v> {
+    type Item = Result<DirEntry<'v>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let step = self.step();
+        // After an error the listing is over: it lists fully or fails.
+        self.cookie = match &step {
+            Ok(Some(entry)) => entry.next,
+            Ok(None) | Err(_) => u64::MAX,
+        };
+        step.transpose()
+    }
+}

@@ -1,0 +1,212 @@
+//! The nodes of directory layers that the kernel knows, with the references it holds.
+//!
+//! A packed layer needs no such table: its nodes are found by their numbers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::identity::REAL_BITS;
+use crate::layer::directory::RealAttr;
+use crate::{FileType, Ino, NodeId};
+
+const SHARDS: u64 = 16;
+/// The first number for nodes whose own number is taken.
+const FIRST_ALIAS: u64 = 255 << REAL_BITS;
+
+/// The nodes in use.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    shards: Box<[Mutex<HashMap<NodeId, Node>>]>,
+    aliases: Mutex<Aliases>,
+}
+
+/// A node of a directory layer.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// The position of the layer.
+    pub(super) layer: u32,
+    /// A path in the layer.
+    pub(super) path: Arc<[u8]>,
+    /// Whether it is a directory.
+    pub(super) is_directory: bool,
+    /// The file system and its inode number.
+    real: (u64, Ino),
+    lookups: u64,
+}
+
+/// Numbers of nodes whose own is taken: a directory that is seen at two paths, of
+/// which the kernel would take the second for a move of the first, or two inodes
+/// whose mixed numbers are the same.
+#[derive(Debug, Default)]
+struct Aliases {
+    given: u64,
+    nodes: HashMap<(u32, Arc<[u8]>), NodeId>,
+}
+
+impl Node {
+    /// Returns a node with one reference.
+    pub(super) fn new(layer: u32, path: Vec<u8>, real: &RealAttr) -> Self {
+        let is_directory = real.file_type() == FileType::Directory;
+        Self {
+            layer,
+            path: path.into(),
+            is_directory,
+            real: (real.device, real.attr.ino),
+            lookups: 1,
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.real == other.real
+            && (!self.is_directory || (self.layer == other.layer && self.path == other.path))
+    }
+}
+
+impl Nodes {
+    pub(super) fn new() -> Self {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        Self {
+            shards,
+            aliases: Mutex::default(),
+        }
+    }
+
+    /// Counts one more reference to a node and returns its number: the one derived
+    /// from its inode, unless something else has that.
+    pub(super) fn refer(&self, derived: NodeId, node: &Node) -> NodeId {
+        if self.count(derived, node) {
+            return derived;
+        }
+        let mut aliases = lock(&self.aliases);
+        let key = (node.layer, Arc::clone(&node.path));
+        let known = aliases.nodes.get(&key).copied();
+        let alias = known.unwrap_or_else(|| {
+            aliases.given += 1;
+            NodeId(FIRST_ALIAS + aliases.given)
+        });
+        aliases.nodes.insert(key, alias);
+        self.count(alias, node);
+        alias
+    }
+
+    /// Returns the node of a number.
+    pub(super) fn get(&self, id: NodeId) -> Option<Node> {
+        lock(self.shard(id)).get(&id).cloned()
+    }
+
+    /// Takes references away; returns whether none is left.
+    pub(super) fn forget(&self, id: NodeId, lookups: u64) -> bool {
+        let is_alias = id.0 >= FIRST_ALIAS;
+        // Before the shard, as in `refer`: an alias must not be given out while it goes.
+        let mut aliases = is_alias.then(|| lock(&self.aliases));
+        let mut nodes = lock(self.shard(id));
+        let Some(node) = nodes.get_mut(&id) else {
+            return false;
+        };
+        node.lookups = node.lookups.saturating_sub(lookups);
+        if node.lookups > 0 {
+            return false;
+        }
+        if let (Some(node), Some(aliases)) = (nodes.remove(&id), aliases.as_mut()) {
+            aliases.nodes.remove(&(node.layer, node.path));
+        }
+        true
+    }
+
+    /// Returns the number of nodes in use.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    fn count(&self, id: NodeId, node: &Node) -> bool {
+        let mut nodes = lock(self.shard(id));
+        match nodes.get_mut(&id) {
+            Some(known) if known.is_same(node) => known.lookups += 1,
+            Some(_) => return false,
+            None => {
+                nodes.insert(id, node.clone());
+            }
+        }
+        true
+    }
+
+    fn shard(&self, id: NodeId) -> &Mutex<HashMap<NodeId, Node>> {
+        &self.shards[usize::try_from(id.0 % SHARDS).unwrap_or_default()]
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Attr, Timestamp};
+
+    fn node(path: &str, file_type: FileType, ino: u64) -> Node {
+        let time = Timestamp::default();
+        let attr = Attr {
+            ino: Ino(ino),
+            size: 0,
+            blocks: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            mode: file_type.mode_bits(),
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+        };
+        Node::new(0, path.into(), &RealAttr { device: 1, attr })
+    }
+
+    #[test]
+    fn memory_goes_back_with_the_last_reference() {
+        let nodes = Nodes::new();
+        let id = NodeId(5);
+        let file = node("a", FileType::Regular, 5);
+        assert_eq!(nodes.refer(id, &file), id);
+        assert_eq!(
+            nodes.refer(id, &node("b", FileType::Regular, 5)),
+            id,
+            "a hard link"
+        );
+        assert!(!nodes.forget(id, 1));
+        assert!(nodes.forget(id, 1));
+        assert!(!nodes.forget(id, 1), "more than was given is no harm");
+        assert_eq!(nodes.len(), 0);
+    }
+
+    #[test]
+    fn a_number_that_is_taken_is_not_shared() {
+        let id = NodeId(5);
+        for (why, one, other) in [
+            (
+                "a directory at two paths",
+                ("a", FileType::Directory, 5),
+                ("b", FileType::Directory, 5),
+            ),
+            (
+                "two inodes with one mixed number",
+                ("a", FileType::Regular, 5),
+                ("b", FileType::Regular, 6),
+            ),
+        ] {
+            let nodes = Nodes::new();
+            let other = node(other.0, other.1, other.2);
+            assert_eq!(nodes.refer(id, &node(one.0, one.1, one.2)), id, "{why}");
+            let alias = nodes.refer(id, &other);
+            assert_ne!(alias, id, "{why}");
+            assert_eq!(nodes.refer(id, &other), alias, "{why}: the same again");
+            assert!(nodes.forget(alias, 2) && nodes.forget(id, 1), "{why}");
+            assert_eq!(
+                (nodes.len(), lock(&nodes.aliases).nodes.len()),
+                (0, 0),
+                "{why}"
+            );
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Extended attributes (rule 10).
+
+use std::borrow::Cow;
+
+use rustix::io::Errno;
+
+use super::View;
+use super::links::Place;
+use crate::layer::marks;
+use crate::layer::packed::InodeIndex;
+use crate::{Error, NodeId, Reply, Result};
+
+impl View {
+    /// Answers the value of an attribute.
+    pub(super) fn get_xattr(&self, node: NodeId, name: &[u8], size: u32) -> Result<Reply<'_>> {
+        self.refuse_without_xattrs()?;
+        let place = self.attributes_place(node)?;
+        let value = match self.override_of(node)? {
+            Some((layer, index)) => match self.packed_xattr(layer, index, name)? {
+                Some(value) => Some(Cow::Borrowed(value)),
+                None => self.place_xattr(&place, name)?,
+            },
+            None => self.place_xattr(&place, name)?,
+        };
+        sized(value.ok_or(Error::Refused(Errno::NODATA))?, size)
+    }
+
+    /// Answers the names of the attributes.
+    pub(super) fn list_xattr(&self, node: NodeId, size: u32) -> Result<Reply<'_>> {
+        self.refuse_without_xattrs()?;
+        let mut names = match self.attributes_place(node)? {
+            Place::Packed(layer, index) => self.packed_names(layer, index)?,
+            Place::Real(layer, path) => self.stack.directory(layer)?.xattr_names(&path)?,
+        };
+        if let Some((layer, index)) = self.override_of(node)? {
+            for name in self.packed_names(layer, index)? {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        let list: Vec<u8> = names
+            .into_iter()
+            .flat_map(|name| name.into_iter().chain([0]))
+            .collect();
+        sized(Cow::Owned(list), size)
+    }
+
+    /// Tells the kernel, where no layer has attributes, never to ask again.
+    fn refuse_without_xattrs(&self) -> Result<()> {
+        if self.has_xattrs {
+            Ok(())
+        } else {
+            Err(Error::Refused(Errno::NOSYS))
+        }
+    }
+
+    /// Returns where the attributes of a node are: for a directory, in the layer that
+    /// names it explicitly.
+    fn attributes_place(&self, node: NodeId) -> Result<Place> {
+        let Some(directory) = self.directory_if_any(node)? else {
+            return self.place(node);
+        };
+        Ok(match directory.shown()? {
+            (layer, Some(index)) => Place::Packed(layer, index),
+            (layer, None) => Place::Real(layer, directory.path().into()),
+        })
+    }
+
+    /// Returns the hard link from an upper layer whose attributes are laid over those
+    /// of the file itself (rule 7).
+    fn override_of(&self, node: NodeId) -> Result<Option<(u32, InodeIndex)>> {
+        if !self.links.any() {
+            return Ok(None);
+        }
+        let Reply::Attr(attr) = self.get_attr(node)? else {
+            return Ok(None);
+        };
+        Ok(self
+            .links
+            .shared(attr.ino)
+            .map(|shared| (shared.layer, shared.header)))
+    }
+
+    fn place_xattr(&self, place: &Place, name: &[u8]) -> Result<Option<Cow<'_, [u8]>>> {
+        Ok(match place {
+            Place::Packed(layer, index) => {
+                self.packed_xattr(*layer, *index, name)?.map(Cow::Borrowed)
+            }
+            Place::Real(layer, path) => self
+                .stack
+                .directory(*layer)?
+                .xattr(path, name)?
+                .map(Cow::Owned),
+        })
+    }
+
+    fn packed_xattr(&self, layer: u32, index: InodeIndex, name: &[u8]) -> Result<Option<&[u8]>> {
+        let Some(stored) = marks::stored_xattr(name) else {
+            return Ok(None);
+        };
+        self.stack.packed(layer)?.xattr(index, &stored)
+    }
+
+    fn packed_names(&self, layer: u32, index: InodeIndex) -> Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        for xattr in self.stack.packed(layer)?.xattrs(index)? {
+            names.extend(marks::shown_xattr(xattr?.0).map(Cow::into_owned));
+        }
+        Ok(names)
+    }
+}
+
+/// Answers bytes as `getxattr(2)` and `listxattr(2)` do: their length for a buffer of
+/// no size, `ERANGE` for one that is too small.
+fn sized(bytes: Cow<'_, [u8]>, size: u32) -> Result<Reply<'_>> {
+    let length = u32::try_from(bytes.len()).map_err(|_| Error::Refused(Errno::TOOBIG))?;
+    match size {
+        0 => Ok(Reply::Length(length)),
+        size if length > size => Err(Error::Refused(Errno::RANGE)),
+        _ => Ok(Reply::Bytes(bytes)),
+    }
+}
