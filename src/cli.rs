@@ -1,0 +1,116 @@
+//! The command line: arguments in, calls of the library, results out.
+//!
+//! Results go to stdout through one [`Output`], everything else to stderr: progress,
+//! `error:`, `caused by:` and `hint:` lines. Exit codes: 0 done, 1 failed, 2 wrong
+//! usage. A reader that closes stdout early is no error.
+
+mod arguments;
+mod content;
+mod error;
+mod image;
+mod layer;
+mod mount;
+mod output;
+mod progress;
+mod pull;
+mod snapshot;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser as _;
+
+use crate::content::Content;
+use crate::images::Images;
+use crate::meta::Namespace;
+use crate::mounts;
+use crate::snapshots::Snapshots;
+use crate::store::Store;
+
+use arguments::{Arguments, Command, GlobalArguments};
+use error::CliError;
+use output::Output;
+
+/// What every command works with.
+#[derive(Debug)]
+struct Session {
+    store: Arc<Store>,
+    output: Output,
+    namespace: Namespace,
+}
+
+impl Session {
+    fn open(global: &GlobalArguments) -> Result<Self, CliError> {
+        let root = match &global.root {
+            Some(root) => root.clone(),
+            None => Store::default_root()?,
+        };
+        Ok(Self {
+            store: Arc::new(Store::open(&root)?),
+            output: Output::new(global.json),
+            namespace: Namespace::default(),
+        })
+    }
+
+    fn images(&self) -> Images {
+        Images::new(self.store.meta(), self.content(), self.namespace.clone())
+    }
+
+    fn snapshots(&self) -> Snapshots {
+        Snapshots::new(self.store.meta(), self.namespace.clone())
+    }
+
+    fn content(&self) -> Content {
+        self.store.content()
+    }
+}
+
+/// Runs the program: parses its arguments, does what they say, reports failures.
+pub fn main() -> ExitCode {
+    // Not part of the grammar: this is how a mount's process is started, and it has to
+    // come before anything opens a file or starts a thread.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == mounts::SERVE_COMMAND)
+    {
+        return exit(mounts::serve_child().map_err(CliError::from));
+    }
+    // Usage errors end the program in here, with exit code 2.
+    let arguments = Arguments::parse();
+    let level = if arguments.global.debug {
+        tracing::Level::DEBUG
+    } else {
+        tracing::Level::ERROR // a layer that `--foreground` serves is damaged
+    };
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .init();
+    exit(run(&arguments))
+}
+
+fn exit(result: Result<(), CliError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
+        Err(error) => {
+            error::report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), CliError> {
+    let session = Session::open(&arguments.global)?;
+    match &arguments.command {
+        Command::Pull(pull) => pull::run(&session, pull),
+        Command::Mount(mount) => mount::run(session, mount),
+        Command::Umount(umount) => mount::umount(&session, umount),
+        Command::Mounts => mount::list(&session),
+        Command::Images => image::list(&session),
+        Command::Image(command) => image::run(&session, command),
+        Command::Snapshot(command) => snapshot::run(&session, command),
+        Command::Layer(command) => layer::run(&session, command),
+        Command::Content(command) => content::run(&session, command),
+    }
+}

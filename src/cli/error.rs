@@ -1,0 +1,119 @@
+//! What the user reads when a command fails.
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::content::ContentError;
+use crate::images::ImageError;
+use crate::layers::LayerError;
+use crate::meta::MetaError;
+use crate::mounts::MountsError;
+use crate::pull::PullError;
+use crate::snapshots::SnapshotError;
+use crate::source::SourceError;
+use crate::store::{StoreError, SweepError};
+
+/// Why a command failed.
+#[derive(Debug, Error)]
+pub(super) enum CliError {
+    #[error("write results")]
+    Output(#[source] io::Error),
+    #[error("resolve {}", path.display())]
+    Path { path: PathBuf, source: io::Error },
+    #[error("start the runtime")]
+    Runtime(#[source] io::Error),
+    #[error("interrupted")]
+    Interrupted,
+    #[error("{failed} of {total} layers are damaged")]
+    Damaged { failed: usize, total: usize },
+    #[error("blob {0} has no record")]
+    NoRecord(crate::oci::Digest),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Mounts(#[from] MountsError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Pull(#[from] Box<PullError>),
+}
+
+impl CliError {
+    /// Says whether whoever reads the results wanted no more of them.
+    pub(super) fn is_closed_output(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Returns what the user may do about it.
+    fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Store(StoreError::Newer { .. }) => {
+                Some("use the newer release of mica that made this store, or another --root")
+            }
+            Self::Store(StoreError::Foreign { .. } | StoreError::Version { .. }) => {
+                Some("name an empty directory, or one that mica has made, by --root")
+            }
+            Self::Store(StoreError::Homeless) => Some("name a directory by --root"),
+            Self::Image(ImageError::NotFound(_)) => Some("`mica images` lists what there is"),
+            Self::Image(ImageError::Ambiguous { .. }) => Some("say more of the name or digest"),
+            Self::Snapshot(SnapshotError::NotFound(_)) => {
+                Some("`mica snapshot ls` lists what there is")
+            }
+            Self::Layer(LayerError::Unusable(_)) => Some("pull the image again"),
+            Self::Pull(error) if matches!(**error, PullError::Layer(LayerError::Unusable(_))) => {
+                Some("pull the image again")
+            }
+            Self::Mounts(error) => error.hint(),
+            Self::Damaged { .. } => Some("pull the images that use them again"),
+            Self::Interrupted => Some("the same command goes on where this one has stopped"),
+            _ if is_disk_full(self) => {
+                Some("free some space; the same command goes on where this one has stopped")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<PullError> for CliError {
+    fn from(error: PullError) -> Self {
+        Self::Pull(Box::new(error))
+    }
+}
+
+/// Prints an error, its causes and what to do about it on stderr.
+pub(super) fn report(error: &CliError) {
+    let mut lines = vec![format!("error: {error}")];
+    lines.extend(causes(error).map(|cause| format!("caused by: {cause}")));
+    lines.extend(error.hint().map(|hint| format!("hint: {hint}")));
+    let text = lines.join("\n") + "\n";
+    // Nobody is left to be told when stderr is gone.
+    drop(io::stderr().lock().write_all(text.as_bytes()));
+}
+
+fn causes(error: &CliError) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+}
+
+fn is_disk_full(error: &CliError) -> bool {
+    causes(error).any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::StorageFull)
+            || cause.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOSPC)
+    })
+}

@@ -1,0 +1,65 @@
+//! `mica images` and `mica image`.
+
+use serde::Serialize;
+
+use super::arguments::ImageCommand;
+use super::output::{Output, size, time};
+use super::{CliError, Session};
+use crate::images::Contents;
+use crate::meta::ImageRecord;
+
+/// An image with all that its documents say.
+#[derive(Debug, Serialize)]
+struct Inspected {
+    image: ImageRecord,
+    chain_id: Option<crate::oci::ChainId>,
+    #[serde(flatten)]
+    contents: Contents,
+}
+
+pub(super) fn list(session: &Session) -> Result<(), CliError> {
+    let images = session.images().list()?;
+    session
+        .output
+        .records(&images, ["NAME", "DIGEST", "UPDATED"], |image| {
+            [
+                image.name.clone(),
+                image.target.digest.to_string(),
+                time(image.updated),
+            ]
+        })
+}
+
+pub(super) fn run(session: &Session, command: &ImageCommand) -> Result<(), CliError> {
+    match command {
+        ImageCommand::Inspect { image } => inspect(session, image),
+        ImageCommand::Rm { images } => remove(session, images),
+        ImageCommand::Tag { image, name } => {
+            let image = session.images().tag(image, name)?;
+            Output::line(image.name)
+        }
+    }
+}
+
+fn inspect(session: &Session, input: &str) -> Result<(), CliError> {
+    let image = session.images().resolve(input)?;
+    let contents = session.images().contents(&image)?;
+    Output::json(&Inspected {
+        chain_id: contents.chain_id(),
+        image,
+        contents,
+    })
+}
+
+fn remove(session: &Session, inputs: &[String]) -> Result<(), CliError> {
+    for input in inputs {
+        let image = session.images().remove(input)?;
+        Output::line(format!("removed {}", image.name))?;
+    }
+    session.store.layers().settle()?;
+    let swept = session.store.sweep()?;
+    if swept.is_deferred {
+        return Output::line("space is freed later: another command uses the store");
+    }
+    Output::line(format!("freed {}", size(swept.bytes)))
+}

@@ -1,0 +1,80 @@
+//! `mica layer`.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use super::arguments::LayerCommand;
+use super::output::{Output, size};
+use super::{CliError, Session};
+use crate::layers::LayerState;
+use crate::oci::DiffId;
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    diff_id: DiffId,
+    size: u64,
+    state: &'static str,
+}
+
+pub(super) fn run(session: &Session, command: &LayerCommand) -> Result<(), CliError> {
+    match command {
+        LayerCommand::Ls => list(session),
+        LayerCommand::Verify { layers } => verify(session, layers),
+    }
+}
+
+fn list(session: &Session) -> Result<(), CliError> {
+    let layers = session.store.layers();
+    let mut listed = Vec::new();
+    for diff_id in layers.list()? {
+        let state = match layers.state(&diff_id)? {
+            LayerState::Missing => continue,
+            LayerState::Ready => "ready",
+            LayerState::Unproven => "unproven",
+        };
+        listed.push(Listed {
+            size: layers.data_size(&diff_id)?,
+            diff_id,
+            state,
+        });
+    }
+    session
+        .output
+        .records(&listed, ["DIFF ID", "SIZE", "STATE"], |layer| {
+            [
+                layer.diff_id.to_string(),
+                size(layer.size),
+                layer.state.to_owned(),
+            ]
+        })
+}
+
+fn verify(session: &Session, named: &[DiffId]) -> Result<(), CliError> {
+    let layers = session.store.layers();
+    let all = if named.is_empty() {
+        layers.list()?
+    } else {
+        named.to_vec()
+    };
+    let mut failed = 0;
+    for diff_id in &all {
+        match layers.verify(diff_id) {
+            Ok(verified) => {
+                Output::line(format!("{diff_id}: ok, {}", size(verified.size)))?;
+            }
+            Err(error) => {
+                failed += 1;
+                // The summary is the command's error; stderr may be gone.
+                drop(writeln!(io::stderr().lock(), "{diff_id}: {error}"));
+            }
+        }
+    }
+    if failed > 0 {
+        return Err(CliError::Damaged {
+            failed,
+            total: all.len(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! The content store: compressed blobs by digest, and those that are on their way.
+//!
+//! A file under `content/blobs` was complete, had its digest and was on the disk
+//! before it got its name. What is being fetched stands in an [`Ingest`], which
+//! survives the process and is taken up again. Whether a blob is *used* is a matter
+//! of the records ([`crate::meta`]); a blob in no record is garbage, yet a pull
+//! that needs it uses it.
+
+mod ingest;
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::oci::{Descriptor, Digest, ParseDigestError};
+use crate::publish;
+use crate::store::{LockError, Locks};
+
+pub(crate) use ingest::Ingest;
+pub use ingest::IngestStatus;
+
+/// Why a blob could not be stored or read.
+#[derive(Debug, Error)]
+pub enum ContentError {
+    /// A system call on a blob or an ingest failed.
+    #[error("{operation} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What it was tried on.
+        path: PathBuf,
+        /// The failure.
+        source: io::Error,
+    },
+    /// The store does not have the blob.
+    #[error("blob {0} is not in the store")]
+    NotFound(Digest),
+    /// There are fewer or more bytes than the descriptor says.
+    #[error("blob {digest} has {found} bytes, its descriptor says {expected}")]
+    Size {
+        /// The expected digest.
+        digest: Digest,
+        /// The size in the descriptor.
+        expected: u64,
+        /// The bytes received; for a blob that is too long, those at which it was given up.
+        found: u64,
+    },
+    /// The bytes are others than the digest stands for.
+    #[error("blob {expected} has the wrong content: its digest is {found}")]
+    Digest {
+        /// The expected digest.
+        expected: Digest,
+        /// The digest of the bytes.
+        found: Digest,
+    },
+    /// A document is too large to be held in memory.
+    #[error("blob {digest} has {size} bytes, more than the {limit} allowed for a document")]
+    TooLarge {
+        /// The blob.
+        digest: Digest,
+        /// Its size.
+        size: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// The name of a file in the store is not a digest.
+    #[error("a file in {} is not named by a digest", path.display())]
+    Name {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with the name.
+        source: ParseDigestError,
+    },
+    /// A lock could not be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// The blobs of a store.
+#[derive(Debug, Clone)]
+pub struct Content {
+    blobs: PathBuf,
+    ingests: PathBuf,
+    locks: Locks,
+}
+
+impl Content {
+    pub(crate) fn new(root: &Path, locks: Locks) -> Self {
+        let content = root.join("content");
+        Self {
+            blobs: content.join("blobs"),
+            ingests: content.join("ingests"),
+            locks,
+        }
+    }
+
+    /// Returns the size of a blob that is there, in bytes.
+    pub fn size(&self, digest: &Digest) -> Result<Option<u64>, ContentError> {
+        let path = self.path(digest);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("stat", &path)(error)),
+        }
+    }
+
+    /// Opens a blob for reading; its bytes are not verified here.
+    pub fn open(&self, digest: &Digest) -> Result<File, ContentError> {
+        let path = self.path(digest);
+        File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => ContentError::NotFound(digest.clone()),
+            _ => failed("open", &path)(error),
+        })
+    }
+
+    /// Returns the bytes of a small blob, after their digest was verified.
+    pub fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>, ContentError> {
+        let file = self.open(digest)?;
+        let path = self.path(digest);
+        let size = file.metadata().map_err(failed("stat", &path))?.len();
+        if size > limit {
+            return Err(ContentError::TooLarge {
+                digest: digest.clone(),
+                size,
+                limit,
+            });
+        }
+        let mut bytes = Vec::new();
+        file.take(limit)
+            .read_to_end(&mut bytes)
+            .map_err(failed("read", &path))?;
+        verify(digest, &bytes)?;
+        Ok(bytes)
+    }
+
+    /// Stores the bytes of a small blob, after their size and digest were verified.
+    pub fn write(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), ContentError> {
+        let (digest, expected) = (&descriptor.digest, descriptor.size);
+        if bytes.len() as u64 != expected {
+            let found = bytes.len() as u64;
+            return Err(ContentError::Size {
+                digest: digest.clone(),
+                expected,
+                found,
+            });
+        }
+        verify(digest, bytes)?;
+        let path = self.path(digest);
+        publish::write_file(&path, bytes).map_err(failed("write", &path))
+    }
+
+    /// Makes the names of all blobs published so far survive a crash.
+    pub(crate) fn sync(&self) -> Result<(), ContentError> {
+        for algorithm in entries(&self.blobs)? {
+            let path = self.blobs.join(algorithm);
+            publish::sync_directory(&path).map_err(failed("sync", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Takes up the download of a blob, or begins it; waits while another process
+    /// is at it.
+    pub(crate) async fn ingest(&self, descriptor: &Descriptor) -> Result<Ingest, ContentError> {
+        Ingest::open(self, descriptor).await
+    }
+
+    /// Lists the downloads that were begun and not finished.
+    pub fn ingests(&self) -> Result<Vec<IngestStatus>, ContentError> {
+        ingest::list(&self.ingests)
+    }
+
+    /// Lists the digests of all blobs on the disk, whether recorded or not.
+    pub(crate) fn digests(&self) -> Result<Vec<Digest>, ContentError> {
+        let mut digests = Vec::new();
+        for algorithm in entries(&self.blobs)? {
+            for hex in entries(&self.blobs.join(&algorithm))? {
+                if hex.starts_with('.') {
+                    continue;
+                }
+                let parsed = Digest::from_parts(&algorithm, &hex);
+                let path = self.blobs.join(&algorithm);
+                digests.push(parsed.map_err(|source| ContentError::Name { path, source })?);
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Removes a blob; returns its size, or zero when it was not there.
+    pub(crate) fn remove(&self, digest: &Digest) -> Result<u64, ContentError> {
+        let Some(size) = self.size(digest)? else {
+            return Ok(0);
+        };
+        let path = self.path(digest);
+        fs::remove_file(&path).map_err(failed("remove", &path))?;
+        Ok(size)
+    }
+
+    /// Returns the file that a blob is in or will be in.
+    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
+        self.blobs
+            .join(digest.algorithm().name())
+            .join(digest.hex())
+    }
+}
+
+pub(crate) fn failed<'a>(
+    operation: &'static str,
+    path: &'a Path,
+) -> impl Fn(io::Error) -> ContentError + 'a {
+    move |source| ContentError::Io {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn verify(expected: &Digest, bytes: &[u8]) -> Result<(), ContentError> {
+    let found = expected.algorithm().digest(bytes);
+    if found == *expected {
+        return Ok(());
+    }
+    Err(ContentError::Digest {
+        expected: expected.clone(),
+        found,
+    })
+}
+
+/// Returns the names in a directory, sorted; none when it does not exist.
+fn entries(path: &Path) -> Result<Vec<String>, ContentError> {
+    let listing = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(failed("list", path))?,
+    };
+    let mut names = Vec::new();
+    for entry in listing {
+        let name = entry.map_err(failed("list", path))?.file_name();
+        names.push(name.to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,295 @@
+//! The layer store: every layer once, keyed by its diff ID.
+//!
+//! `layers/<alg>/<hex>/` holds `data` (the uncompressed tar, whose digest *is* the
+//! diff ID), `index`, and what is known of their durability:
+//!
+//! - A layer is unpacked at the speed of memory, and its bytes are not waited for
+//!   when it is published: they can be made again from the blob, which is on the
+//!   disk by then. `boot` names the boot in which it was written; in that boot the
+//!   page cache has every byte, whatever the disk has.
+//! - `synced` says that the bytes are on the disk. [`Layers::settle`] syncs layers
+//!   that the kernel has written back anyway and leaves that mark.
+//! - A layer with neither the mark nor the present boot's name was overtaken by a
+//!   crash, or found damaged: it is [`LayerState::Unproven`] until its digest was
+//!   computed again, and made anew from its blob when that is wrong.
+//!
+//! Both marks are positive evidence: one that a crash has eaten costs a check.
+
+mod ahead;
+mod hold;
+mod unpack;
+mod verify;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use mica_fuse::PackedLayer;
+use rustix::fs::{Mode, OFlags};
+use thiserror::Error;
+
+use crate::oci::{DiffId, Digest, ParseDigestError};
+use crate::publish;
+use crate::store::{FileLock, LockError, LockName, Locks};
+
+pub use hold::Hold;
+pub(crate) use unpack::Unpacking;
+pub use verify::Verified;
+
+/// How old a layer is when the kernel has written it back by itself.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// Why a layer could not be stored or used.
+#[derive(Debug, Error)]
+pub enum LayerError {
+    /// A system call on the layer store failed.
+    #[error("{operation} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What it was tried on.
+        path: PathBuf,
+        /// The failure.
+        source: io::Error,
+    },
+    /// The layer is not in the store.
+    #[error("layer {0} is not in the store")]
+    NotFound(DiffId),
+    /// The unpacked bytes are others than the diff ID stands for.
+    #[error("layer {expected} has the wrong content: its diff ID is {found}")]
+    DiffId {
+        /// The diff ID that the image's config gives.
+        expected: DiffId,
+        /// The digest of the bytes.
+        found: Digest,
+    },
+    /// The layer is not in the store, or a crash has damaged it.
+    #[error("layer {0} is missing or damaged")]
+    Unusable(DiffId),
+    /// The index is not the one that the data yields.
+    #[error("the index of layer {0} does not belong to its data")]
+    Index(DiffId),
+    /// The archive or the packed layer cannot be used.
+    #[error("layer {diff_id}")]
+    Packed {
+        /// The layer.
+        diff_id: DiffId,
+        /// What is wrong.
+        source: mica_fuse::Error,
+    },
+    /// The name of a directory in the store is not a digest.
+    #[error("a directory in {} is not named by a digest", path.display())]
+    Name {
+        /// The directory it is in.
+        path: PathBuf,
+        /// What is wrong with the name.
+        source: ParseDigestError,
+    },
+    /// A lock could not be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// What is known of a layer without reading its data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerState {
+    /// It is not there.
+    Missing,
+    /// It is there, whole.
+    Ready,
+    /// It is there, but a crash may have damaged it, or damage was seen.
+    Unproven,
+}
+
+/// The layers of a store.
+#[derive(Debug, Clone)]
+pub struct Layers {
+    directory: PathBuf,
+    tmp: PathBuf,
+    uses: PathBuf,
+    locks: Locks,
+}
+
+impl Layers {
+    pub(crate) fn new(root: &Path, locks: Locks) -> Self {
+        Self {
+            directory: root.join("layers"),
+            tmp: root.join("tmp"),
+            uses: root.join("locks/uses"),
+            locks,
+        }
+    }
+
+    /// Returns what is known of a layer.
+    pub fn state(&self, diff_id: &DiffId) -> Result<LayerState, LayerError> {
+        let path = self.path(diff_id);
+        if !exists(&path)? {
+            return Ok(LayerState::Missing);
+        }
+        if exists(&path.join("synced"))? || is_of_this_boot(&path)? {
+            return Ok(LayerState::Ready);
+        }
+        Ok(LayerState::Unproven)
+    }
+
+    /// Opens a layer for reading.
+    pub fn open(&self, diff_id: &DiffId) -> Result<PackedLayer, LayerError> {
+        let path = self.path(diff_id);
+        if !exists(&path)? {
+            return Err(LayerError::NotFound(diff_id.clone()));
+        }
+        let directory = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| failed("open", &path)(errno.into()))?;
+        PackedLayer::open(std::os::fd::AsFd::as_fd(&directory), diff_id.to_string()).map_err(
+            |source| LayerError::Packed {
+                diff_id: diff_id.clone(),
+                source,
+            },
+        )
+    }
+
+    /// Lists the diff IDs of all layers, sorted.
+    pub fn list(&self) -> Result<Vec<DiffId>, LayerError> {
+        let mut found = Vec::new();
+        for algorithm in entries(&self.directory)? {
+            let path = self.directory.join(&algorithm);
+            for hex in entries(&path)? {
+                let digest =
+                    Digest::from_parts(&algorithm, &hex).map_err(|source| LayerError::Name {
+                        path: path.clone(),
+                        source,
+                    })?;
+                found.push(DiffId(digest));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns the size of a layer's data in bytes.
+    pub fn data_size(&self, diff_id: &DiffId) -> Result<u64, LayerError> {
+        let path = self.path(diff_id).join("data");
+        Ok(fs::metadata(&path).map_err(failed("stat", &path))?.len())
+    }
+
+    /// Waits until no other process unpacks the layer.
+    pub(crate) async fn lock(&self, diff_id: &DiffId) -> Result<FileLock, LayerError> {
+        Ok(self
+            .locks
+            .wait_exclusive(&LockName::Layer(file_name(diff_id)))
+            .await?)
+    }
+
+    /// Removes a layer; returns the bytes that it took.
+    pub(crate) fn remove(&self, diff_id: &DiffId) -> Result<u64, LayerError> {
+        let path = self.path(diff_id);
+        let mut bytes = 0;
+        for name in entries(&path)? {
+            let file = path.join(name);
+            bytes += fs::symlink_metadata(&file)
+                .map_err(failed("stat", &file))?
+                .len();
+        }
+        publish::retire_directory(&path, &self.tmp).map_err(failed("remove", &path))?;
+        Ok(bytes)
+    }
+
+    /// Makes the names of all layers published so far survive a crash.
+    pub(crate) fn sync(&self) -> Result<(), LayerError> {
+        for algorithm in entries(&self.directory)? {
+            let path = self.directory.join(algorithm);
+            publish::sync_directory(&path).map_err(failed("sync", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Marks layers of this boot as durable that are old enough for a sync to cost
+    /// nothing.
+    pub(crate) fn settle(&self) -> Result<(), LayerError> {
+        for diff_id in self.list()? {
+            let path = self.path(&diff_id);
+            if exists(&path.join("synced"))? || !is_of_this_boot(&path)? {
+                continue;
+            }
+            let modified = fs::metadata(&path)
+                .and_then(|m| m.modified())
+                .map_err(failed("stat", &path))?;
+            let age = SystemTime::now()
+                .duration_since(modified)
+                .unwrap_or_default();
+            if age >= SETTLED {
+                mark_synced(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the directory of a layer.
+    pub(crate) fn path(&self, diff_id: &DiffId) -> PathBuf {
+        self.directory
+            .join(diff_id.0.algorithm().name())
+            .join(diff_id.0.hex())
+    }
+}
+
+/// Syncs a layer's files, then says so.
+fn mark_synced(path: &Path) -> Result<(), LayerError> {
+    for name in ["data", "index"] {
+        let file = path.join(name);
+        File::open(&file)
+            .and_then(|f| f.sync_all())
+            .map_err(failed("sync", &file))?;
+    }
+    let mark = path.join("synced");
+    File::create(&mark).map_err(failed("create", &mark))?;
+    Ok(())
+}
+
+fn is_of_this_boot(path: &Path) -> Result<bool, LayerError> {
+    let mark = path.join("boot");
+    match fs::read_to_string(&mark) {
+        Ok(boot) => Ok(boot == boot_id()?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(failed("read", &mark)(error)),
+    }
+}
+
+/// Returns what names this boot of the machine.
+fn boot_id() -> Result<String, LayerError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    fs::read_to_string(path).map_err(failed("read", path))
+}
+
+fn file_name(diff_id: &DiffId) -> String {
+    format!("{}-{}", diff_id.0.algorithm(), diff_id.0.hex())
+}
+
+fn failed<'a>(operation: &'static str, path: &'a Path) -> impl Fn(io::Error) -> LayerError + 'a {
+    move |source| LayerError::Io {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn exists(path: &Path) -> Result<bool, LayerError> {
+    path.try_exists().map_err(failed("stat", path))
+}
+
+/// Returns the names in a directory, sorted; none when it does not exist.
+fn entries(path: &Path) -> Result<Vec<String>, LayerError> {
+    let listing = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(failed("list", path))?,
+    };
+    let mut names = Vec::new();
+    for entry in listing {
+        let name = entry.map_err(failed("list", path))?.file_name();
+        names.push(name.to_string_lossy().into_owned());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;

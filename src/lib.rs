@@ -1,0 +1,17 @@
+//! Pulls container images, keeps every layer once, and shows chains of layers as ordinary
+//! directories.
+
+pub mod cli;
+pub mod content;
+pub mod images;
+pub mod layers;
+pub mod meta;
+pub mod mounts;
+pub mod oci;
+mod publish;
+pub mod pull;
+pub mod registry;
+pub mod snapshots;
+pub mod source;
+pub mod store;
+mod sys;

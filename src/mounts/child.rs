@@ -1,0 +1,261 @@
+//! The serving process's side: from the plan to the end of the mount.
+
+use std::error::Error as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mica_fuse::session::{Session, StopHandle};
+use mica_fuse::{DirectoryLayer, Layer, View, ViewOptions};
+use rustix::fs::{Mode, OFlags};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Resource, Rlimit};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tracing::{error, warn};
+
+use super::process::Process;
+use super::start::{Failure, FirstWord};
+use super::{LayerPlan, MountPlan, MountRecord, MountsError, Records, failed, failed_call, log};
+use crate::layers::Hold;
+use crate::oci::DiffId;
+use crate::store::Store;
+use crate::sys;
+
+/// Where a serving process tells of warnings and errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Telling {
+    /// On the stderr that it was started with.
+    Stderr,
+    /// In a file beside the record.
+    LogFile,
+}
+
+/// A mount that is made, with all that must live as long as it.
+#[derive(Debug)]
+struct Served {
+    session: Session,
+    record: MountRecord,
+    records: Records,
+    _hold: Hold,
+}
+
+/// Is the whole life of a serving process; called first thing in `main`, before any
+/// descriptor is opened or thread started.
+pub fn serve_child() -> Result<(), MountsError> {
+    sys::close_inherited().map_err(failed_call("close", Path::new("inherited descriptors")))?;
+    let mounted = detach()
+        .and_then(|()| read_plan())
+        .and_then(|plan| mount(&plan, Telling::LogFile))
+        .and_then(Served::with_log);
+    let (served, log) = match mounted {
+        Ok(mounted) => mounted,
+        Err(error) => return report(&FirstWord::Failed(describe(&error))),
+    };
+    report(&FirstWord::Ready(served.record.clone()))?;
+    let null = Path::new("/dev/null");
+    let descriptor = rustix::fs::open(null, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed_call("open", null))?;
+    let detached = rustix::stdio::dup2_stdin(&descriptor)
+        .and_then(|()| rustix::stdio::dup2_stdout(&descriptor))
+        // Panics say their message there by themselves.
+        .and_then(|()| rustix::stdio::dup2_stderr(&log));
+    detached.map_err(failed_call("duplicate", null))?;
+    log::write_to(log);
+    served.serve()
+}
+
+/// Mounts and serves in this process, until the mount is gone or SIGINT, SIGTERM or
+/// SIGHUP comes; `ready` is called once the mount can be used.
+pub fn serve_here(plan: &MountPlan, ready: impl FnOnce(&MountRecord)) -> Result<(), MountsError> {
+    let served = mount(plan, Telling::Stderr)?;
+    ready(&served.record);
+    served.serve()
+}
+
+impl Served {
+    /// Makes the log file, after the record: an earlier process at this mount point that
+    /// is about to end removes what has no newer record.
+    fn with_log(self) -> Result<(Self, OwnedFd), MountsError> {
+        let path = self.records.log(&self.record.mountpoint);
+        match log::create(&path) {
+            Ok(file) => Ok((self, file)),
+            Err(error) => {
+                self.records.remove(&self.record)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Serves to the end. The record goes last: who sees it gone sees the mount gone.
+    fn serve(self) -> Result<(), MountsError> {
+        let outcome = self.session.serve();
+        self.records.remove(&self.record)?;
+        Ok(outcome?)
+    }
+}
+
+fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
+    let point = plan.mountpoint.as_path();
+    // Before the mount is made: a signal must not leave it behind without a server.
+    let signals = catch_signals(point)?;
+    raise_descriptor_limit();
+    let (layers, hold) = open_layers(plan)?;
+    let view = View::open(
+        layers,
+        ViewOptions {
+            access: plan.access.into(),
+        },
+    )
+    .map_err(|source| MountsError::View {
+        point: point.to_owned(),
+        source,
+    })?;
+    let session = Session::mount(Arc::new(view), point, &plan.options())?;
+    stop_on_signal(signals, session.stop_handle()?);
+    let process = Process::current().map_err(failed("look at", Path::new("/proc/self/stat")))?;
+    let records = Records::at(&plan.records);
+    let record = MountRecord {
+        mountpoint: session.mountpoint().to_owned(),
+        image: plan.image.clone(),
+        snapshot: plan.snapshot.clone(),
+        layers: plan.layers.clone(),
+        access: plan.access,
+        store: plan.store.clone(),
+        pid: process.pid,
+        pid_start_time: process.start_time,
+        created: Timestamp::now(),
+        log: (telling == Telling::LogFile).then(|| records.log(session.mountpoint())),
+    };
+    records.write(&record)?;
+    Ok(Served {
+        session,
+        record,
+        records,
+        _hold: hold,
+    })
+}
+
+/// Opens the layers by descriptor, so that a mount point above one does not matter, and
+/// holds those of the store.
+fn open_layers(plan: &MountPlan) -> Result<(Vec<Layer>, Hold), MountsError> {
+    let store = Store::open(&plan.store)?;
+    let packed: Vec<DiffId> = plan
+        .layers
+        .iter()
+        .filter_map(|layer| match layer {
+            LayerPlan::Packed(diff_id) => Some(diff_id.clone()),
+            LayerPlan::Directory(_) => None,
+        })
+        .collect();
+    let hold = store.layers().hold(&packed)?;
+    let mut layers = Vec::with_capacity(plan.layers.len());
+    for layer in &plan.layers {
+        layers.push(match layer {
+            LayerPlan::Packed(diff_id) => Layer::Packed(Arc::new(store.layers().open(diff_id)?)),
+            LayerPlan::Directory(path) => {
+                let opened = DirectoryLayer::open(path).map_err(|source| MountsError::View {
+                    point: plan.mountpoint.clone(),
+                    source,
+                })?;
+                Layer::Directory(Arc::new(opened))
+            }
+        });
+    }
+    Ok((layers, hold))
+}
+
+/// Leaves the session, the working directory and the file mode mask of the command. Paths of
+/// the plan are absolute.
+fn detach() -> Result<(), MountsError> {
+    rustix::process::setsid()
+        .map_err(failed_call("start a session in", Path::new("/proc/self")))?;
+    let root = Path::new("/");
+    rustix::process::chdir(root).map_err(failed_call("change to", root))?;
+    rustix::process::umask(Mode::empty());
+    Ok(())
+}
+
+fn read_plan() -> Result<MountPlan, MountsError> {
+    let mut json = Vec::new();
+    let stdin = Path::new("-");
+    io::stdin()
+        .lock()
+        .read_to_end(&mut json)
+        .map_err(failed("read", stdin))?;
+    serde_json::from_slice(&json).map_err(|source| MountsError::Description {
+        path: stdin.to_owned(),
+        source,
+    })
+}
+
+fn report(word: &FirstWord) -> Result<(), MountsError> {
+    let stdout = Path::new("-");
+    let mut line = serde_json::to_vec(word).map_err(|source| MountsError::Description {
+        path: stdout.to_owned(),
+        source,
+    })?;
+    line.push(b'\n');
+    io::stdout()
+        .lock()
+        .write_all(&line)
+        .map_err(failed("write", stdout))?;
+    io::stdout().lock().flush().map_err(failed("write", stdout))
+}
+
+fn describe(error: &MountsError) -> Failure {
+    let mut causes = Vec::new();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    Failure {
+        message: error.to_string(),
+        causes,
+        hint: error.hint().map(str::to_owned),
+    }
+}
+
+/// Returns a pipe that gets a byte for each signal that says to end.
+fn catch_signals(point: &Path) -> Result<OwnedFd, MountsError> {
+    let (reader, writer) =
+        pipe_with(PipeFlags::CLOEXEC).map_err(failed_call("make a pipe for", point))?;
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        let writer = writer
+            .try_clone()
+            .map_err(failed("duplicate the pipe for", point))?;
+        signal_hook::low_level::pipe::register(signal, writer)
+            .map_err(failed("catch signals for", point))?;
+    }
+    Ok(reader)
+}
+
+fn stop_on_signal(signals: OwnedFd, stop: StopHandle) {
+    std::thread::spawn(move || {
+        let mut byte = [0_u8];
+        loop {
+            match rustix::io::read(&signals, &mut byte) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => break,
+                Err(errno) => return error!("wait for signals: {errno}"),
+            }
+        }
+        if let Err(errno) = stop.stop() {
+            error!("stop the session: {errno}");
+        }
+    });
+}
+
+/// Directory layers keep files open.
+fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(errno) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        warn!("raise the limit of open files: {errno}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Descriptors: what a blob is, how long it is, and its digest.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::digest::Digest;
+use super::media_type::MediaType;
+use super::platform::Platform;
+
+/// What one document of an image says about another (OCI image spec, "Content Descriptors").
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// The type of the blob.
+    pub media_type: MediaType,
+    /// The digest of the blob.
+    pub digest: Digest,
+    /// The length of the blob in bytes; at most `i64::MAX`, as in the specification.
+    #[serde(deserialize_with = "size")]
+    pub size: u64,
+    /// The platform that a child of an index is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// Free-form remarks.
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    /// The annotation under which an OCI layout keeps a tag.
+    pub const REF_NAME: &'static str = "org.opencontainers.image.ref.name";
+
+    /// The annotation under which containerd and its tools keep a full image name.
+    pub const IMAGE_NAME: &'static str = "io.containerd.image.name";
+
+    /// Returns a descriptor without platform and annotations.
+    pub fn new(media_type: impl Into<MediaType>, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            platform: None,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the descriptor of `bytes`, with their SHA-256.
+    pub fn of(media_type: impl Into<MediaType>, bytes: &[u8]) -> Self {
+        Self::new(media_type, Digest::sha256(bytes), bytes.len() as u64)
+    }
+
+    /// Says whether this child of an index is no image but a statement about one, as Docker's
+    /// buildx adds them.
+    pub fn is_attestation(&self) -> bool {
+        self.annotations.contains_key("vnd.docker.reference.type")
+            || self.platform.as_ref().is_some_and(Platform::is_unknown)
+    }
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let size = i64::deserialize(deserializer)?;
+    u64::try_from(size).map_err(|_| serde::de::Error::custom("a size is negative"))
+}
+
+/// Reads a value that some writers leave out as `null`.
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(size: &str, rest: &str) -> Result<Descriptor, serde_json::Error> {
+        let digest = Digest::sha256(b"x");
+        serde_json::from_str(&format!(
+            r#"{{"mediaType":"text/html","digest":"{digest}","size":{size}{rest}}}"#
+        ))
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_specification() {
+        assert_eq!(
+            parse("9223372036854775807", "").unwrap().size,
+            i64::MAX as u64
+        );
+        for size in ["-1", "9223372036854775808", "1.5", "\"1\"", "null"] {
+            assert!(parse(size, "").is_err(), "{size}");
+        }
+    }
+
+    #[test]
+    fn attestations() {
+        let cases = [
+            ("no platform", "", false),
+            (
+                "an image",
+                r#","platform":{"os":"linux","architecture":"amd64"}"#,
+                false,
+            ),
+            ("null annotations", r#","annotations":null"#, false),
+            (
+                "unknown",
+                r#","platform":{"os":"unknown","architecture":"unknown"}"#,
+                true,
+            ),
+            (
+                "annotated",
+                r#","annotations":{"vnd.docker.reference.type":"attestation-manifest"}"#,
+                true,
+            ),
+        ];
+        for (why, rest, expected) in cases {
+            assert_eq!(
+                parse("1", rest).unwrap().is_attestation(),
+                expected,
+                "{why}"
+            );
+        }
+    }
+}

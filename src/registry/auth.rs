@@ -1,0 +1,171 @@
+//! Which `Authorization` the requests to one repository carry.
+//!
+//! Nothing is sent, and no credentials are looked up, before the registry asks. What it accepts
+//! then serves all requests to the repository until it expires; requests that are refused at the
+//! same time get one new token together.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Url;
+use reqwest::header::HeaderValue;
+use tokio::sync::Mutex;
+
+use super::challenge::{Bearer, Challenge};
+use super::credentials::{Credentials, look_up};
+use super::error::Error;
+use super::redirect::host_of;
+use super::retry::Policy;
+use super::token::{Inquiry, Token, TokenFault};
+use super::transport::Transport;
+
+/// How long before its end a token is given up, so that it does not expire on its way.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// The authorization for one repository.
+#[derive(Debug)]
+pub(super) struct Authorizer {
+    /// `host/path`, by which credentials are looked up.
+    repository: String,
+    /// The least that a token must allow.
+    scope: String,
+    /// What the user gave, which goes before all files.
+    given: Option<Credentials>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    credentials: Option<Credentials>,
+    grant: Option<Grant>,
+    made: u64,
+}
+
+/// A header that the registry accepted, or that it has not seen yet.
+#[derive(Clone, Debug)]
+pub(super) struct Grant {
+    pub(super) header: HeaderValue,
+    number: u64,
+    expires: Option<Instant>,
+}
+
+impl Authorizer {
+    pub(super) fn new(host: &str, path: &str, given: Option<Credentials>) -> Self {
+        Self {
+            repository: format!("{host}/{path}"),
+            scope: format!("repository:{path}:pull"),
+            given,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Returns the authorization that there is.
+    pub(super) async fn current(&self) -> Option<Grant> {
+        let state = self.state.lock().await;
+        state.grant.clone().filter(Grant::is_fresh)
+    }
+
+    /// Returns a new authorization after a challenge to a request that carried `refused`, or
+    /// nothing when there is nothing more to show.
+    pub(super) async fn renew(
+        &self,
+        connection: &Connection<'_>,
+        challenge: &Challenge,
+        refused: Option<&Grant>,
+    ) -> Result<Option<Grant>, Error> {
+        let mut state = self.state.lock().await;
+        let newest = state.grant.as_ref().filter(|grant| grant.is_fresh());
+        if let Some(grant) = newest
+            && refused.is_none_or(|refused| refused.number < grant.number)
+        {
+            return Ok(Some(grant.clone()));
+        }
+        let credentials = self.credentials(&mut state, connection.registry).await?;
+        let (header, life) = match (challenge, &credentials) {
+            (Challenge::Basic, Credentials::Password { user, password }) => {
+                let pair = STANDARD.encode(format!("{user}:{}", password.reveal()));
+                (header(connection, &format!("Basic {pair}"))?, None)
+            }
+            (Challenge::Basic, _) => return Ok(None),
+            (Challenge::Bearer(_), Credentials::AccessToken(token)) => (
+                header(connection, &format!("Bearer {}", token.reveal()))?,
+                None,
+            ),
+            (Challenge::Bearer(bearer), credentials) => {
+                let token = self.token(connection, bearer, credentials).await?;
+                let life = token.life.saturating_sub(MARGIN);
+                (
+                    header(connection, &format!("Bearer {}", token.value.reveal()))?,
+                    Some(life),
+                )
+            }
+        };
+        state.made += 1;
+        let expires = life.and_then(|life| Instant::now().checked_add(life));
+        let grant = Grant {
+            header,
+            number: state.made,
+            expires,
+        };
+        state.grant = Some(grant.clone());
+        Ok(Some(grant))
+    }
+
+    async fn credentials(&self, state: &mut State, registry: &Url) -> Result<Credentials, Error> {
+        if let Some(credentials) = self.given.as_ref().or(state.credentials.as_ref()) {
+            return Ok(credentials.clone());
+        }
+        let found = look_up(&self.repository)
+            .await
+            .map_err(|fault| Error::Credentials {
+                host: host_of(registry),
+                fault,
+            })?;
+        state.credentials = Some(found.clone());
+        Ok(found)
+    }
+
+    async fn token(
+        &self,
+        connection: &Connection<'_>,
+        bearer: &Bearer,
+        credentials: &Credentials,
+    ) -> Result<Token, Error> {
+        let inquiry = Inquiry {
+            transport: connection.transport,
+            policy: connection.policy,
+            registry: connection.registry,
+            bearer,
+            scope: bearer.scope.as_deref().unwrap_or(&self.scope),
+        };
+        inquiry.token(credentials).await
+    }
+}
+
+/// What a token service is reached through.
+#[derive(Debug)]
+pub(super) struct Connection<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) policy: &'a Policy,
+    pub(super) registry: &'a Url,
+}
+
+impl Grant {
+    fn is_fresh(&self) -> bool {
+        self.expires.is_none_or(|expires| Instant::now() < expires)
+    }
+}
+
+fn header(connection: &Connection<'_>, text: &str) -> Result<HeaderValue, Error> {
+    let mut header = HeaderValue::from_str(text).map_err(|_| {
+        let host = host_of(connection.registry);
+        Error::Token {
+            service: host.clone(),
+            host,
+            fault: TokenFault::Answer,
+        }
+    })?;
+    header.set_sensitive(true);
+    Ok(header)
+}

@@ -1,0 +1,244 @@
+//! The store: one directory that holds everything, and who may work in it.
+//!
+//! ```text
+//! version                    the layout's version
+//! content/blobs/<alg>/<hex>  content/ingests/<id>/
+//! layers/<alg>/<hex>/        snapshots/<id>/
+//! meta.sled/   mounts/   locks/   tmp/
+//! ```
+//! The directory belongs to one user (0700). Processes agree by locks on files
+//! ([`lock`]): everyone who uses the store holds it shared, a sweep holds it
+//! alone, so that a sweep never sees something half-made that will be needed.
+
+mod lock;
+mod sweep;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::content::Content;
+use crate::layers::Layers;
+use crate::meta::Meta;
+use crate::publish;
+
+pub use lock::LockError;
+pub(crate) use lock::{FileLock, LockName, Locks};
+pub use sweep::{SweepError, Swept};
+
+/// The version of the directory layout that this program writes and reads.
+const VERSION: u32 = 1;
+
+/// Why the store could not be opened.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// A file or directory of the layout could not be made or read.
+    #[error("{operation} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What it was tried on.
+        path: PathBuf,
+        /// The failure.
+        source: io::Error,
+    },
+    /// A later release has written this store.
+    #[error("store {} has layout version {found}, this program knows version {VERSION}", path.display())]
+    Newer {
+        /// The root of the store.
+        path: PathBuf,
+        /// The version found.
+        found: u32,
+    },
+    /// The version file holds something else than a number.
+    #[error("{} does not hold a version number", path.display())]
+    Version {
+        /// The version file.
+        path: PathBuf,
+    },
+    /// There are files in the directory, and they are not a store.
+    #[error("{} is not empty and not a store", path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Neither `--root` nor a home directory says where the store is.
+    #[error("no store directory: neither XDG_DATA_HOME nor HOME is set")]
+    Homeless,
+    /// A lock could not be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// An open store, held shared: no sweep runs while this value lives.
+#[derive(Debug)]
+pub struct Store {
+    root: PathBuf,
+    locks: Locks,
+    shared: FileLock,
+}
+
+impl Store {
+    /// Opens the store at `root`, and makes an empty one where there is none.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        let io = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Io {
+                operation,
+                path,
+                source,
+            }
+        };
+        publish::create_private(root).map_err(io("create", root))?;
+        let root = fs::canonicalize(root).map_err(io("resolve", root))?;
+        check_version(&root)?;
+        for name in [
+            "tmp",
+            "locks",
+            "mounts",
+            "content/ingests",
+            "content/blobs",
+            "layers",
+        ] {
+            let path = root.join(name);
+            publish::create_private(&path).map_err(io("create", &path))?;
+        }
+        let locks = Locks::new(root.join("locks"));
+        let shared = locks.shared(&LockName::Store)?;
+        Ok(Self {
+            root,
+            locks,
+            shared,
+        })
+    }
+
+    /// Returns the directory used when none is named: the system's state directory
+    /// for root, the user's data directory for others.
+    pub fn default_root() -> Result<PathBuf, StoreError> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(PathBuf::from("/var/lib/mica"));
+        }
+        let absolute = |name| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|p| p.is_absolute())
+        };
+        absolute("XDG_DATA_HOME")
+            .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+            .map(|data| data.join("mica"))
+            .ok_or(StoreError::Homeless)
+    }
+
+    /// Returns the root of the store, absolute and free of symbolic links.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the store of blobs.
+    pub fn content(&self) -> Content {
+        Content::new(&self.root, self.locks.clone())
+    }
+
+    /// Returns the store of layers.
+    pub fn layers(&self) -> Layers {
+        Layers::new(&self.root, self.locks.clone())
+    }
+
+    /// Returns the records.
+    pub fn meta(&self) -> Meta {
+        Meta::new(self.root.join("meta.sled"), self.locks.clone())
+    }
+
+    /// Returns the directory in which the records of mounts are kept.
+    pub fn mounts(&self) -> PathBuf {
+        self.root.join("mounts")
+    }
+}
+
+fn check_version(root: &Path) -> Result<(), StoreError> {
+    let path = root.join("version");
+    let io = |operation| {
+        let path = path.clone();
+        move |source| StoreError::Io {
+            operation,
+            path,
+            source,
+        }
+    };
+    // Two first openers would both find the directory empty, or one the other's files.
+    let directory = File::open(root).map_err(io("open"))?;
+    rustix::fs::flock(&directory, rustix::fs::FlockOperation::LockExclusive)
+        .map_err(|errno| io("lock")(errno.into()))?;
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            for entry in fs::read_dir(root).map_err(io("list"))? {
+                let name = entry.map_err(io("list"))?.file_name();
+                // A first opener that was killed, and the top of a file system of its own.
+                if !name.as_encoded_bytes().starts_with(b".") && name != "lost+found" {
+                    return Err(StoreError::Foreign {
+                        path: root.to_owned(),
+                    });
+                }
+            }
+            return publish::write_file(&path, format!("{VERSION}\n").as_bytes())
+                .map_err(io("write"));
+        }
+        Err(error) => return Err(io("read")(error)),
+    };
+    match text.trim().parse() {
+        Ok(VERSION) => Ok(()),
+        Ok(found) if found > VERSION => Err(StoreError::Newer {
+            path: root.to_owned(),
+            found,
+        }),
+        _ => Err(StoreError::Version { path }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_new_store_is_the_owners_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("a/b");
+        let store = Store::open(&root).unwrap();
+        assert_eq!(
+            fs::metadata(store.root()).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+        assert_eq!(fs::read_to_string(root.join("version")).unwrap(), "1\n");
+        Store::open(&root).unwrap();
+    }
+
+    #[test]
+    fn a_store_that_is_not_ours_to_read_is_refused() {
+        let table: [(&str, &str, &[u8], &str); 3] = [
+            ("a newer version", "version", b"2\n", "has layout version 2"),
+            (
+                "no number",
+                "version",
+                b"one",
+                "does not hold a version number",
+            ),
+            (
+                "somebody's files",
+                "thesis.txt",
+                b"",
+                "is not empty and not a store",
+            ),
+        ];
+        for (why, name, content, message) in table {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(name), content).unwrap();
+            let error = Store::open(dir.path()).unwrap_err().to_string();
+            assert!(error.contains(message), "{why}: {error}");
+        }
+    }
+}

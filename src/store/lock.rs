@@ -1,0 +1,196 @@
+//! Locks between processes: `flock` on files under `locks/`.
+//!
+//! A lock dies with its holder, so nothing needs repair after `kill -9`. Lock
+//! files are never unlinked while the store is in use: two processes could then
+//! hold "the same" lock on different files. Order, outermost first: store, layer,
+//! ingest, records; a holder never waits for a lock to the left of its own.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use thiserror::Error;
+
+use crate::publish;
+
+/// How long a waiter sleeps before it tries again.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// A lock could not be had.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// The lock's file could not be made, opened or locked.
+    #[error("lock {}", path.display())]
+    Io {
+        /// The lock's file.
+        path: PathBuf,
+        /// The failure.
+        source: io::Error,
+    },
+    /// Another process held the lock for all of the time that was allowed.
+    #[error("another process has held {} for {} seconds", path.display(), waited.as_secs())]
+    TimedOut {
+        /// The lock's file.
+        path: PathBuf,
+        /// How long this process has waited.
+        waited: Duration,
+    },
+}
+
+/// What a lock guards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LockName {
+    /// The store as a whole: shared by its users, exclusive for a sweep.
+    Store,
+    /// The database.
+    Meta,
+    /// The unpacking of one layer; the text is the diff ID as a file name.
+    Layer(String),
+    /// The download of one blob; the text is the ingest's id.
+    Ingest(String),
+}
+
+/// The directory of lock files.
+#[derive(Debug, Clone)]
+pub(crate) struct Locks {
+    directory: PathBuf,
+}
+
+/// A lock that is held; dropping it lets go.
+#[derive(Debug)]
+pub(crate) struct FileLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Locks {
+    pub(crate) fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Waits until the lock is held together with other sharers.
+    pub(crate) fn shared(&self, name: &LockName) -> Result<FileLock, LockError> {
+        let lock = self.open(name)?;
+        lock.flock(FlockOperation::LockShared)?;
+        Ok(lock)
+    }
+
+    /// Waits at most `limit` for the lock held alone.
+    pub(crate) fn exclusive(
+        &self,
+        name: &LockName,
+        limit: Duration,
+    ) -> Result<FileLock, LockError> {
+        let lock = self.open(name)?;
+        let start = Instant::now();
+        while !lock.try_upgrade()? {
+            let waited = start.elapsed();
+            if waited >= limit {
+                return Err(LockError::TimedOut {
+                    path: lock.path,
+                    waited,
+                });
+            }
+            std::thread::sleep(RETRY.min(limit));
+        }
+        Ok(lock)
+    }
+
+    /// Waits without end, and without a thread, for the lock held alone.
+    pub(crate) async fn wait_exclusive(&self, name: &LockName) -> Result<FileLock, LockError> {
+        let lock = self.open(name)?;
+        while !lock.try_upgrade()? {
+            tokio::time::sleep(RETRY).await;
+        }
+        Ok(lock)
+    }
+
+    fn open(&self, name: &LockName) -> Result<FileLock, LockError> {
+        let path = self.directory.join(match name {
+            LockName::Store => "store".to_owned(),
+            LockName::Meta => "meta".to_owned(),
+            LockName::Layer(id) => format!("layer-{id}"),
+            LockName::Ingest(id) => format!("ingest-{id}"),
+        });
+        let open = || {
+            publish::create_private(&self.directory)?;
+            File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+        };
+        match open() {
+            Ok(file) => Ok(FileLock { file, path }),
+            Err(source) => Err(LockError::Io { path, source }),
+        }
+    }
+}
+
+impl FileLock {
+    /// Tries to hold alone what is held shared or not at all; `false` when another
+    /// holds it. A shared hold may be lost by a failed try.
+    pub(crate) fn try_upgrade(&self) -> Result<bool, LockError> {
+        match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(self.failed(errno)),
+        }
+    }
+
+    /// Waits until the lock is held shared.
+    pub(crate) fn share(&self) -> Result<(), LockError> {
+        self.flock(FlockOperation::LockShared)
+    }
+
+    fn flock(&self, operation: FlockOperation) -> Result<(), LockError> {
+        loop {
+            match flock(&self.file, operation) {
+                Err(Errno::INTR) => {}
+                other => return other.map_err(|errno| self.failed(errno)),
+            }
+        }
+    }
+
+    fn failed(&self, errno: Errno) -> LockError {
+        LockError::Io {
+            path: self.path.clone(),
+            source: errno.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_by_one_and_freed_on_drop() {
+        let dir = tempfile::tempdir().unwrap();
+        let locks = Locks::new(dir.path().join("locks"));
+        let name = LockName::Layer("a".into());
+        let limit = Duration::from_millis(30);
+        let held = locks.exclusive(&name, limit).unwrap();
+        locks
+            .exclusive(&LockName::Layer("b".into()), limit)
+            .unwrap();
+        let error = locks.exclusive(&name, limit).unwrap_err();
+        assert!(matches!(error, LockError::TimedOut { .. }));
+        drop(held);
+        locks.exclusive(&name, limit).unwrap();
+    }
+
+    #[test]
+    fn sharers_keep_the_exclusive_one_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let locks = Locks::new(dir.path().to_owned());
+        let first = locks.shared(&LockName::Store).unwrap();
+        let second = locks.shared(&LockName::Store).unwrap();
+        assert!(!second.try_upgrade().unwrap());
+        drop(first);
+        assert!(second.try_upgrade().unwrap());
+    }
+}
