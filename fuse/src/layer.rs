@@ -41,6 +41,14 @@ impl Layer {
             Self::Directory(_) => true,
         }
     }
+
+    /// Returns whether a file of the layer may have both data and holes.
+    pub(crate) fn has_holes(&self) -> bool {
+        match self {
+            Self::Packed(layer) => layer.has_holes(),
+            Self::Directory(_) => true,
+        }
+    }
 }
 
 /// What one layer holds for one name of a directory.

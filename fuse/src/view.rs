@@ -65,6 +65,7 @@ pub struct View {
     nodes: Nodes,
     files: OpenFiles,
     has_xattrs: bool,
+    has_holes: bool,
     access: Access,
 }
 
@@ -79,6 +80,7 @@ impl View {
         }
         let identity = Identity::of(&layers)?;
         let has_xattrs = layers.iter().any(Layer::has_xattrs);
+        let has_holes = layers.iter().any(Layer::has_holes);
         let stack = Stack {
             layers: layers.into(),
             identity,
@@ -89,6 +91,7 @@ impl View {
             nodes: Nodes::new(),
             files: OpenFiles::default(),
             has_xattrs,
+            has_holes,
             access: options.access,
             stack,
         })
@@ -119,6 +122,12 @@ impl View {
         format!("layer {label}: /{}", path.escape_ascii())
     }
 
+    /// Returns whether a file of the view may have holes. Without, the answer to every
+    /// search for one is `ENOSYS`: the kernel then knows by itself that all is data.
+    pub fn has_holes(&self) -> bool {
+        self.has_holes
+    }
+
     /// Answers a request.
     ///
     /// Each [`Entry`](crate::Entry) in an answer is a reference to its node, to be given
@@ -143,12 +152,13 @@ impl View {
             Operation::Access { mask } if self.access == Access::Owner => {
                 self.check_access(node, mask)
             }
-            Operation::Seek { offset, whence } => self.seek(node, offset, whence),
+            Operation::Seek { offset, whence } if self.has_holes => self.seek(node, offset, whence),
             Operation::Change => Err(Error::Refused(Errno::ROFS)),
-            // The kernel opens by itself, and checks access by itself, from then on.
-            Operation::Open | Operation::Access { .. } | Operation::Unknown { .. } => {
-                Err(Error::Refused(Errno::NOSYS))
-            }
+            // The kernel opens, checks access and finds no holes by itself from then on.
+            Operation::Open
+            | Operation::Access { .. }
+            | Operation::Seek { .. }
+            | Operation::Unknown { .. } => Err(Error::Refused(Errno::NOSYS)),
         }
     }
 

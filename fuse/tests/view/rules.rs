@@ -342,6 +342,23 @@ fn rule_10_attributes_of_packed_layers() {
 }
 
 #[test]
+fn a_view_without_holes_is_never_asked_for_one_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let view = view(vec![
+        Tar::default()
+            .file("a", "abc")
+            .pack(directory.path(), "without"),
+    ]);
+    let node = find(&view, "a").unwrap().node;
+    let seek = Operation::Seek {
+        offset: 0,
+        whence: Whence::Hole,
+    };
+    assert!(!view.has_holes());
+    assert_eq!(errno(&view, node, seek), Errno::NOSYS);
+}
+
+#[test]
 fn what_a_view_refuses() {
     let stack = Stack::of(&[&[File("a", "abc"), Directory("d", 0o755)]]);
     let view = stack.view();

@@ -212,7 +212,8 @@ fn seen(view: &View, Entry { node, attr }: Entry) -> Seen {
         },
         _ => Vec::new(),
     };
-    if FileType::of_mode(attr.mode) == Some(FileType::Regular) && attr.size > 0 {
+    let is_file = FileType::of_mode(attr.mode) == Some(FileType::Regular);
+    if is_file && attr.size > 0 && view.has_holes() {
         let end = ask(
             view,
             node,

@@ -145,6 +145,11 @@ impl PackedLayer {
         !self.map.section(SectionKind::Xattrs).is_empty()
     }
 
+    /// Returns whether any file has both data and holes.
+    pub fn has_holes(&self) -> bool {
+        !self.map.section(SectionKind::Extents).is_empty()
+    }
+
     /// Returns the extended attributes of an inode.
     pub fn xattrs(&self, index: InodeIndex) -> Result<Xattrs<'_>> {
         let corrupt = || self.corrupt(index, "extended attributes lie outside the index");
