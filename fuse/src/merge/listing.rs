@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
+use std::hash::{BuildHasher as _, RandomState};
 
 use super::{Resolution, resolve};
 use crate::layer::{Dentries, Kind};
@@ -22,6 +23,10 @@ pub(crate) struct Slot {
 pub(crate) struct MergedNames {
     /// One for each name, sorted by name.
     pub(crate) slots: Box<[Slot]>,
+    /// Their positions by the hash of the name, sorted: 8 bytes for each. A look-up reads
+    /// no name of any layer but those with the same hash.
+    by_hash: Box<[(u32, u32)]>,
+    hasher: RandomState,
     /// How many of them are directories.
     pub(crate) subdirectories: u32,
     /// Where the contributors of the subdirectories to which more than one layer
@@ -32,6 +37,16 @@ pub(crate) struct MergedNames {
 }
 
 impl MergedNames {
+    /// Returns the positions at which a name can stand; nearly always the one or none.
+    pub(crate) fn candidates(&self, name: &[u8]) -> impl Iterator<Item = u32> {
+        let hash = hash(&self.hasher, name);
+        let start = self.by_hash.partition_point(|(known, _)| *known < hash);
+        let rest = self.by_hash.get(start..).unwrap_or_default();
+        rest.iter()
+            .take_while(move |(known, _)| *known == hash)
+            .map(|(_, position)| *position)
+    }
+
     /// Returns the dentries that make up the subdirectory at a position, uppermost
     /// first, or nothing where only the one that its slot names does.
     pub(crate) fn contributors(&self, position: u32) -> &[Slot] {
@@ -70,7 +85,7 @@ pub(crate) fn merge(contributors: &[Dentries<'_>]) -> Result<MergedNames> {
     while let Some(mut first) = heap.peek_mut() {
         let Reverse(cursor) = *first;
         if cursor.name != name {
-            merged.push(&group);
+            merged.push(name, &group);
             group.clear();
             name = cursor.name;
         }
@@ -82,7 +97,7 @@ pub(crate) fn merge(contributors: &[Dentries<'_>]) -> Result<MergedNames> {
             }
         }
     }
-    merged.push(&group);
+    merged.push(name, &group);
     Ok(merged.finish())
 }
 
@@ -142,6 +157,8 @@ impl Eq for Cursor<'_> {}
 #[derive(Debug, Default)]
 struct Builder {
     slots: Vec<Slot>,
+    by_hash: Vec<(u32, u32)>,
+    hasher: RandomState,
     subdirectories: u32,
     starts: Vec<(u32, u32)>,
     contributors: Vec<Slot>,
@@ -149,30 +166,43 @@ struct Builder {
 
 impl Builder {
     /// Adds the name that all of a group have, unless it resolves to nothing.
-    fn push(&mut self, group: &[(Slot, Kind)]) {
+    fn push(&mut self, name: &[u8], group: &[(Slot, Kind)]) {
+        let position = length(&self.slots);
         match resolve(group.iter().map(|(slot, kind)| (*slot, kind.held()))) {
             Resolution::Absent => {}
             Resolution::NonDirectory(slot) => self.slots.push(slot),
             Resolution::Directory(contributors) => {
                 self.subdirectories = self.subdirectories.saturating_add(1);
                 if contributors.len() > 1 {
-                    self.starts
-                        .push((length(&self.slots), length(&self.contributors)));
+                    self.starts.push((position, length(&self.contributors)));
                     self.contributors.extend_from_slice(&contributors);
                 }
                 self.slots.extend(contributors.first());
             }
         }
+        if length(&self.slots) > position {
+            self.by_hash.push((hash(&self.hasher, name), position));
+        }
     }
 
-    fn finish(self) -> MergedNames {
+    fn finish(mut self) -> MergedNames {
+        self.by_hash.sort_unstable();
         MergedNames {
             slots: self.slots.into(),
+            by_hash: self.by_hash.into(),
+            hasher: self.hasher,
             subdirectories: self.subdirectories,
             starts: self.starts.into(),
             contributors: self.contributors.into(),
         }
     }
+}
+
+/// Hashes a name with the keys of this process, so that no layer can hold names that
+/// were chosen to collide.
+#[expect(clippy::cast_possible_truncation, reason = "half of a hash is a hash")]
+fn hash(hasher: &RandomState, name: &[u8]) -> u32 {
+    hasher.hash_one(name) as u32
 }
 
 /// Positions are kept in 32 bits: an index holds fewer than 2^32 inodes, and a

@@ -1,7 +1,6 @@
 //! One directory of the view: its names, and where each comes from.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::stack::{Contributor, Found, Names, Stack};
@@ -160,7 +159,7 @@ impl Directory {
             }
             Self::Merged(merged) => match &merged.names {
                 None => merged.only(stack)?.position(name)?,
-                Some(names) => merged.search(stack, &names.slots, name)?,
+                Some(names) => merged.search(stack, names, name)?,
             },
         };
         Ok(position.map(|position| position as u64))
@@ -263,16 +262,14 @@ impl Merged {
         })
     }
 
-    fn search(&self, stack: &Stack, slots: &[Slot], name: &[u8]) -> Result<Option<usize>> {
-        let (mut low, mut high) = (0, slots.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let Some(slot) = slots.get(middle) else { break };
-            let dentries = self.contributor(*slot)?.dentries(stack)?;
-            match dentries.name(slot.dentry as usize)?.cmp(name) {
-                Ordering::Equal => return Ok(Some(middle)),
-                Ordering::Less => low = middle + 1,
-                Ordering::Greater => high = middle,
+    fn search(&self, stack: &Stack, names: &MergedNames, name: &[u8]) -> Result<Option<usize>> {
+        for candidate in names.candidates(name) {
+            let position = candidate as usize;
+            let slot = names.slots.get(position).copied();
+            let slot = slot.ok_or(Error::Refused(Errno::STALE))?;
+            let dentries = self.contributor(slot)?.dentries(stack)?;
+            if dentries.name(slot.dentry as usize)? == name {
+                return Ok(Some(position));
             }
         }
         Ok(None)
