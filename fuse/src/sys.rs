@@ -17,20 +17,15 @@ use rustix::ioctl::{Setter, ioctl, opcode};
 /// `FUSE_DEV_IOC_CLONE` of `fuse.h`: `_IOR(229, 0, uint32_t)`.
 const FUSE_DEV_IOC_CLONE: rustix::ioctl::Opcode = opcode::read::<u32>(229, 0);
 
-/// Maps the whole of a file for reading; `populate` reads it in and enters its
-/// pages at once.
+/// Maps the whole of a file for reading.
 ///
 /// The caller sees to it that nobody truncates the file while it is mapped, or
 /// never touches the bytes itself: a page beyond the end of the file raises
 /// `SIGBUS`.
-pub(crate) fn map(file: BorrowedFd<'_>, populate: bool) -> Result<Mmap, Errno> {
-    let mut options = MmapOptions::new();
-    if populate {
-        options.populate();
-    }
+pub(crate) fn map(file: BorrowedFd<'_>) -> Result<Mmap, Errno> {
     // SAFETY: the files mapped are those of published layers, which nothing writes
     // to or truncates; a private read-only map of them behaves as a plain slice.
-    unsafe { options.map(&file) }
+    unsafe { MmapOptions::new().map(&file) }
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
 }
 

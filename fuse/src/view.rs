@@ -1,7 +1,7 @@
 //! The read-only view of a chain of layers: requests in, replies out.
 //!
 //! A view answers from many threads at once and nothing it shows ever changes. For
-//! packed layers everything but the contents is answered from their mapped indexes.
+//! packed layers everything but the contents is answered from their indexes, which are in memory.
 //!
 //! Locks, in the order in which a thread may take them: a shard of `directories`,
 //! released while a directory is made; `aliases` of `nodes`; a shard of `nodes`;

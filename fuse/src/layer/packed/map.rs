@@ -1,4 +1,4 @@
-//! The mapped index: its sections, checked once, and records read with their
+//! The index in memory: its sections, checked once, and records read with their
 //! numbers checked.
 
 use std::ops::Range;
@@ -11,7 +11,7 @@ use super::format::{
 };
 use super::writer::checksum;
 
-/// A mapped index whose checksums are right.
+/// An index whose checksums are right.
 #[derive(Debug)]
 pub(super) struct IndexMap {
     map: Mmap,

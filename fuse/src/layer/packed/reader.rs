@@ -1,11 +1,11 @@
 //! Reads a packed layer.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
-use memmap2::Mmap;
-use rustix::fs::{Advice, Mode, OFlags};
+use memmap2::{Mmap, MmapMut};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::directory::Dentries;
@@ -15,14 +15,18 @@ use super::format::{
 use super::inode::{Inode, InodeIndex, InodeKind};
 use super::map::IndexMap;
 use super::{DATA, INDEX};
-use crate::{Error, FileType, Result, sys};
+use crate::{Error, FileType, Result};
 
 mod content;
 mod path;
 mod verify;
 
-/// A packed layer: its index mapped and checked, its data mapped when it is first
+/// A packed layer: its index in memory and checked, its data mapped when it is first
 /// read.
+///
+/// The index is a copy in a map of its own rather than a map of the file: what happens
+/// to the file later, be it changed, cut short or unreadable, cannot change what was
+/// checked, nor end the process by `SIGBUS`.
 #[derive(Debug)]
 pub struct PackedLayer {
     label: String,
@@ -50,9 +54,7 @@ impl PackedLayer {
         let label = label.into();
         let file = open(dir, &label, INDEX)?;
         let failed = |operation| Error::system(operation, Path::new(&label).join(INDEX));
-        // All of it is needed at once: one long read instead of many faults.
-        rustix::fs::fadvise(&file, 0, None, Advice::WillNeed).map_err(failed("read ahead"))?;
-        let map = sys::map(file.as_fd(), true).map_err(failed("map"))?;
+        let map = read_index(&file).map_err(failed("read"))?;
         let map = IndexMap::check(map).map_err(|reason| Error::Corrupt {
             layer: label.clone(),
             reason,
@@ -245,4 +247,24 @@ fn open(dir: BorrowedFd<'_>, label: &str, name: &str) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     rustix::fs::openat(dir, name, flags, Mode::empty())
         .map_err(Error::system("open", Path::new(label).join(name)))
+}
+
+/// Reads an index into memory; what a shorter file does not have is zero, which the
+/// checksums do not let pass.
+fn read_index(file: &OwnedFd) -> std::result::Result<Mmap, Errno> {
+    // Offsets in an index have 32 bits, so none is larger.
+    let size = rustix::fs::fstat(file)?.st_size;
+    let size = u32::try_from(size).map_err(|_| Errno::FBIG)?;
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::NOMEM);
+    let mut map = MmapMut::map_anon(size as usize).map_err(errno)?;
+    let mut filled = 0;
+    while let Some(rest) = map.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pread(file, rest, filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    map.make_read_only().map_err(errno)
 }

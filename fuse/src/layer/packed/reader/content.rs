@@ -139,7 +139,7 @@ impl PackedLayer {
                 _ => error,
             })?;
         let failed = |operation| Error::system(operation, Path::new(self.label()).join(DATA));
-        let map = sys::map(file.as_fd(), false).map_err(failed("map"))?;
+        let map = sys::map(file.as_fd()).map_err(failed("map"))?;
         if (map.len() as u64) < self.size() {
             let reason = format!("data has {} bytes, not {}", map.len(), self.size());
             return Err(self.corrupt(index, &reason));
