@@ -22,8 +22,8 @@ const LIMIT: usize = 64 << 10;
 #[derive(Debug)]
 struct Lines<W> {
     file: W,
-    /// Bytes that may still be written.
-    room: usize,
+    /// Bytes that may still be written; `None` once the log has said that it is full.
+    room: Option<usize>,
     /// What was written, without its times.
     seen: HashSet<Vec<u8>>,
 }
@@ -55,7 +55,7 @@ impl<W: Write> Lines<W> {
     fn new(file: W) -> Self {
         Self {
             file,
-            room: LIMIT,
+            room: Some(LIMIT),
             seen: HashSet::new(),
         }
     }
@@ -64,19 +64,18 @@ impl<W: Write> Lines<W> {
 impl<W: Write> Write for Lines<W> {
     /// Takes the whole text of one event.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.room == 0 || self.seen.contains(line) {
+        let Some(room) = self.room.filter(|_| !self.seen.contains(line)) else {
             return Ok(line.len());
-        }
+        };
         let mut stamped = format!("{} ", Timestamp::now()).into_bytes();
         stamped.extend_from_slice(line);
-        if stamped.len() > self.room {
-            self.room = 0;
-            self.file
-                .write_all(b"the log is full, what follows is left out\n")?;
-        } else {
-            self.room -= stamped.len();
+        self.room = room.checked_sub(stamped.len());
+        if self.room.is_some() {
             self.seen.insert(line.to_vec());
             self.file.write_all(&stamped)?;
+        } else {
+            self.file
+                .write_all(b"the log is full, what follows is left out\n")?;
         }
         Ok(line.len())
     }
@@ -106,5 +105,13 @@ mod tests {
         assert!(text.len() < LIMIT + 100);
         assert!(text.ends_with("left out\n"));
         assert_eq!(text.matches("left out").count(), 1);
+    }
+
+    #[test]
+    fn a_log_that_is_full_to_the_byte_says_so() {
+        let mut lines = Lines::new(Vec::new());
+        lines.room = Some(0);
+        lines.write_all(b"one\n").unwrap();
+        assert!(lines.file.ends_with(b"left out\n"));
     }
 }
