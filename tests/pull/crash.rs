@@ -19,10 +19,7 @@ fn a_partial_download_is_not_fetched_again() {
     let path = layout.blob(&layer.digest);
     let mut bytes = fs::read(&path).unwrap();
     let mica = Mica::new();
-    let ingest = mica
-        .root()
-        .join("content/ingests")
-        .join(format!("sha256-{}", layer.digest.hex()));
+    let ingest = mica.ingest(&layer.digest);
     mica.ok(["images"]);
     fs::create_dir(&ingest).unwrap();
     let (front, _) = bytes.split_at_mut(1_000_000);
@@ -47,10 +44,7 @@ fn a_wrong_partial_download_is_thrown_away() {
         ("whole", vec![1; size]),
     ] {
         let mica = Mica::new();
-        let ingest = mica
-            .root()
-            .join("content/ingests")
-            .join(format!("sha256-{}", layer.digest.hex()));
+        let ingest = mica.ingest(&layer.digest);
         mica.ok(["images"]);
         fs::create_dir(&ingest).unwrap();
         fs::write(ingest.join("data"), partial).unwrap();

@@ -32,6 +32,12 @@ impl Mica {
         &self.root
     }
 
+    /// Returns where a partial download of a blob stands.
+    pub(crate) fn ingest(&self, digest: &Digest) -> PathBuf {
+        let id = format!("sha256-{}", digest.hex());
+        self.root.join("content/ingests").join(id)
+    }
+
     pub(crate) fn command<S: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = S>,

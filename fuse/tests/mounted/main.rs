@@ -181,11 +181,7 @@ fn every_change_is_refused_as_on_a_read_only_file_system() {
 #[test]
 fn the_mount_has_its_type_and_source_and_is_read_only() {
     let served = Stage::new().serve();
-    let mount = mounts()
-        .unwrap()
-        .into_iter()
-        .rfind(|mount| mount.point == served.point())
-        .unwrap();
+    let mount = served.mount();
     assert_eq!(mount.file_system_type, "fuse.mica");
     assert_eq!(mount.source, "mica-test");
     let line = fs::read_to_string("/proc/mounts").unwrap();
@@ -400,11 +396,7 @@ fn other_process() {
     let served = Served::start_owner(root);
     assert_eq!(fs::read(served.path("file")).unwrap(), b"upper\n");
     assert_eq!(served.names("many").len(), 3000);
-    let mount = mounts()
-        .unwrap()
-        .into_iter()
-        .rfind(|mount| mount.point == served.point())
-        .unwrap();
+    let mount = served.mount();
     assert_eq!(mount.file_system_type, "fuse.mica");
     let refused = fs::remove_file(served.path("file")).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EROFS));

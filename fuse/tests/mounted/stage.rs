@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mica_fuse::session::{
-    Busy, MountError, MountOptions, Session, Statistics, StopHandle, mounts, unmount,
+    Busy, Mount, MountError, MountOptions, Session, Statistics, StopHandle, mounts, unmount,
 };
 use mica_fuse::{Access, Builder, DirectoryLayer, Layer, PackedLayer, View, ViewOptions};
 use rustix::fs::SeekFrom;
@@ -114,6 +114,13 @@ impl Served {
             thread: Mutex::new(Some(thread)),
             _root: root,
         }
+    }
+
+    /// Returns the mount as `/proc/self/mountinfo` has it.
+    pub(crate) fn mount(&self) -> Mount {
+        let mounts = mounts().unwrap();
+        let found = mounts.into_iter().rfind(|mount| mount.point == self.point);
+        found.unwrap()
     }
 
     pub(crate) fn point(&self) -> &Path {
