@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::oci::{Descriptor, Digest, ParseDigestError};
 use crate::publish;
-use crate::store::{LockError, Locks};
+use crate::store::{self, LockError, Locks};
 
 pub(crate) use ingest::Ingest;
 pub use ingest::IngestStatus;
@@ -227,19 +227,8 @@ fn verify(expected: &Digest, bytes: &[u8]) -> Result<(), ContentError> {
     })
 }
 
-/// Returns the names in a directory, sorted; none when it does not exist.
 fn entries(path: &Path) -> Result<Vec<String>, ContentError> {
-    let listing = match fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(failed("list", path))?,
-    };
-    let mut names = Vec::new();
-    for entry in listing {
-        let name = entry.map_err(failed("list", path))?.file_name();
-        names.push(name.to_string_lossy().into_owned());
-    }
-    names.sort_unstable();
-    Ok(names)
+    store::entries(path).map_err(failed("list", path))
 }
 
 #[cfg(test)]

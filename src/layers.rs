@@ -31,12 +31,19 @@ use thiserror::Error;
 
 use crate::oci::{DiffId, Digest, ParseDigestError};
 use crate::publish;
-use crate::store::{FileLock, LockError, LockName, Locks};
+use crate::store::{self, FileLock, LockError, LockName, Locks};
 
 pub use hold::Hold;
 pub(crate) use unpack::Unpacking;
 pub use verify::Verified;
 
+/// The files of a packed layer, as `mica_fuse` writes them.
+const DATA: &str = "data";
+const INDEX: &str = "index";
+/// The mark that the bytes are on the disk.
+const SYNCED: &str = "synced";
+/// The mark that names the boot in which the layer was written.
+const BOOT: &str = "boot";
 /// How old a layer is when the kernel has written it back by itself.
 const SETTLED: Duration = Duration::from_secs(60);
 
@@ -127,7 +134,7 @@ impl Layers {
         if !exists(&path)? {
             return Ok(LayerState::Missing);
         }
-        if exists(&path.join("synced"))? || is_of_this_boot(&path)? {
+        if exists(&path.join(SYNCED))? || is_of_this_boot(&path)? {
             return Ok(LayerState::Ready);
         }
         Ok(LayerState::Unproven)
@@ -168,7 +175,7 @@ impl Layers {
 
     /// Returns the size of a layer's data in bytes.
     pub fn data_size(&self, diff_id: &DiffId) -> Result<u64, LayerError> {
-        let path = self.path(diff_id).join("data");
+        let path = self.path(diff_id).join(DATA);
         Ok(fs::metadata(&path).map_err(failed("stat", &path))?.len())
     }
 
@@ -208,7 +215,7 @@ impl Layers {
     pub(crate) fn settle(&self) -> Result<(), LayerError> {
         for diff_id in self.list()? {
             let path = self.path(&diff_id);
-            if exists(&path.join("synced"))? || !is_of_this_boot(&path)? {
+            if exists(&path.join(SYNCED))? || !is_of_this_boot(&path)? {
                 continue;
             }
             let modified = fs::metadata(&path)
@@ -234,19 +241,19 @@ impl Layers {
 
 /// Syncs a layer's files, then says so.
 fn mark_synced(path: &Path) -> Result<(), LayerError> {
-    for name in ["data", "index"] {
+    for name in [DATA, INDEX] {
         let file = path.join(name);
         File::open(&file)
             .and_then(|f| f.sync_all())
             .map_err(failed("sync", &file))?;
     }
-    let mark = path.join("synced");
+    let mark = path.join(SYNCED);
     File::create(&mark).map_err(failed("create", &mark))?;
     Ok(())
 }
 
 fn is_of_this_boot(path: &Path) -> Result<bool, LayerError> {
-    let mark = path.join("boot");
+    let mark = path.join(BOOT);
     match fs::read_to_string(&mark) {
         Ok(boot) => Ok(boot == boot_id()?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -276,19 +283,8 @@ fn exists(path: &Path) -> Result<bool, LayerError> {
     path.try_exists().map_err(failed("stat", path))
 }
 
-/// Returns the names in a directory, sorted; none when it does not exist.
 fn entries(path: &Path) -> Result<Vec<String>, LayerError> {
-    let listing = match fs::read_dir(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(failed("list", path))?,
-    };
-    let mut names = Vec::new();
-    for entry in listing {
-        let name = entry.map_err(failed("list", path))?.file_name();
-        names.push(name.to_string_lossy().into_owned());
-    }
-    names.sort_unstable();
-    Ok(names)
+    store::entries(path).map_err(failed("list", path))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! ([`lock`]): everyone who uses the store holds it shared, a sweep holds it
 //! alone, so that a sweep never sees something half-made that will be needed.
 
+mod listing;
 mod lock;
 mod sweep;
 
@@ -24,6 +25,7 @@ use crate::layers::Layers;
 use crate::meta::Meta;
 use crate::publish;
 
+pub(crate) use listing::entries;
 pub use lock::LockError;
 pub(crate) use lock::{FileLock, LockName, Locks};
 pub use sweep::{SweepError, Swept};

@@ -128,6 +128,13 @@ impl View {
         self.has_holes
     }
 
+    /// Returns whether the answer has to read a file of a directory layer, and may so
+    /// wait for another file system.
+    pub(crate) fn reads_a_file(&self, request: &Request<'_>) -> bool {
+        matches!(request.operation, Operation::Read { .. })
+            && self.stack.identity.decode(request.node) == Decoded::Real
+    }
+
     /// Answers a request.
     ///
     /// Each [`Entry`](crate::Entry) in an answer is a reference to its node, to be given

@@ -11,7 +11,7 @@ use std::thread;
 
 use rustix::fs::{Advice, fadvise};
 
-use super::Layers;
+use super::{BOOT, DATA, INDEX, Layers, SYNCED};
 use crate::oci::DiffId;
 
 /// Chains that are shorter are opened as fast without.
@@ -42,11 +42,11 @@ impl Layers {
 }
 
 fn read_ahead(layer: &Path) -> io::Result<()> {
-    let index = File::open(layer.join("index"))?;
+    let index = File::open(layer.join(INDEX))?;
     fadvise(&index, 0, None, Advice::WillNeed)?;
-    fs::exists(layer.join("data"))?;
-    if !fs::exists(layer.join("synced"))? {
-        fs::read(layer.join("boot"))?;
+    fs::exists(layer.join(DATA))?;
+    if !fs::exists(layer.join(SYNCED))? {
+        fs::read(layer.join(BOOT))?;
     }
     Ok(())
 }

@@ -81,7 +81,7 @@ impl Unpacking {
             diff_id: diff_id.clone(),
             source,
         })?;
-        let mark = staging.path().join("boot");
+        let mark = staging.path().join(super::BOOT);
         fs::write(&mark, boot_id()?).map_err(failed("write", &mark))?;
         let path = layers.path(&diff_id);
         if layers.state(&diff_id)? == LayerState::Unproven {

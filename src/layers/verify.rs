@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use super::{LayerError, LayerState, Layers, failed, mark_synced};
+use super::{BOOT, LayerError, LayerState, Layers, SYNCED, failed, mark_synced};
 use crate::oci::DiffId;
 
 /// A layer that was read from end to end and found right.
@@ -109,7 +109,7 @@ impl Layers {
 
     /// Takes away what says that a layer is whole.
     fn doubt(&self, diff_id: &DiffId) -> Result<(), LayerError> {
-        for name in ["synced", "boot"] {
+        for name in [SYNCED, BOOT] {
             let mark = self.path(diff_id).join(name);
             match fs::remove_file(&mark) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {

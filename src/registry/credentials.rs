@@ -2,7 +2,7 @@
 //! from a credential helper.
 
 mod config_file;
-mod helper;
+mod external;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -142,7 +142,7 @@ pub(super) async fn look_up(repository: &str) -> Result<Credentials, Credentials
         let credentials = match file.find(repository)? {
             Entry::Nothing => continue,
             Entry::Credentials(credentials) => credentials,
-            Entry::Helper { suffix, server } => helper::run(&suffix, &server).await?,
+            Entry::Helper { suffix, server } => external::run(&suffix, &server).await?,
         };
         if credentials != Credentials::Anonymous {
             return Ok(credentials);

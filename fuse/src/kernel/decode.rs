@@ -131,33 +131,9 @@ fn operation(code: u32, body: &[u8]) -> Option<(Operation<'_>, usize)> {
         opcode::LOOKUP => (Operation::Lookup { name: name(body)? }, 0),
         opcode::GETATTR => (Operation::GetAttr, 0),
         opcode::READLINK => (Operation::ReadLink, LINK_ROOM),
-        opcode::READ => {
-            let read = prefix::<abi::ReadIn>(body)?;
-            (
-                Operation::Read {
-                    offset: read.offset,
-                    size: read.size,
-                },
-                read.size as usize,
-            )
-        }
-        opcode::READDIR => {
-            let read = prefix::<abi::ReadIn>(body)?;
-            (
-                Operation::ReadDir {
-                    offset: read.offset,
-                },
-                read.size as usize,
-            )
-        }
-        opcode::READDIRPLUS => {
-            let read = prefix::<abi::ReadIn>(body)?;
-            (
-                Operation::ReadDirPlus {
-                    offset: read.offset,
-                },
-                read.size as usize,
-            )
+        opcode::READ | opcode::READDIR | opcode::READDIRPLUS => {
+            let asked = prefix::<abi::ReadIn>(body)?;
+            (reading(code, &asked), asked.size as usize)
         }
         opcode::STATFS => (Operation::StatFs, 0),
         opcode::GETXATTR => {
@@ -204,6 +180,15 @@ fn operation(code: u32, body: &[u8]) -> Option<(Operation<'_>, usize)> {
         | opcode::COPY_FILE_RANGE_64 => (Operation::Change, 0),
         unknown => (Operation::Unknown { opcode: unknown }, 0),
     })
+}
+
+fn reading(code: u32, asked: &abi::ReadIn) -> Operation<'static> {
+    let (offset, size) = (asked.offset, asked.size);
+    match code {
+        opcode::READDIR => Operation::ReadDir { offset },
+        opcode::READDIRPLUS => Operation::ReadDirPlus { offset },
+        _ => Operation::Read { offset, size },
+    }
 }
 
 /// The kernel resolves `SEEK_SET`, `SEEK_CUR` and `SEEK_END` itself.

@@ -55,8 +55,11 @@ impl Pace {
         }
     }
 
-    /// Takes note of a request.
+    /// Takes note of a request; without patience there is nothing to choose.
     pub(crate) fn request(&mut self, now: Instant) {
+        if self.patience.is_zero() {
+            return;
+        }
         if now.duration_since(self.last) > PAUSE {
             self.start = now;
             self.requests = 0;

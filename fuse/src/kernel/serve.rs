@@ -13,12 +13,12 @@ use tracing::{debug, error};
 
 use super::company::{Caller, Company};
 use super::crew::{Crew, Duty};
-use super::decode::{Malformed, Message, Question, caller_of, decode, opcode_of};
+use super::decode::{Malformed, Message, caller_of, decode, opcode_of};
 use super::device::{Device, Sent, Taken};
 use super::encode::{encode, encode_done, encode_error};
 use super::pace::Pace;
 use super::statistics::Statistics;
-use crate::{NodeId, Operation, Segment, View, sys};
+use crate::{Segment, View, sys};
 
 /// Messages in a row without a pause after which the watch calls a helper.
 const BACKLOG: u32 = 2;
@@ -196,7 +196,7 @@ impl<'s> Server<'s> {
             }
             Err(malformed) => return reject(&self.device, malformed),
         };
-        if has_watch && reads_a_directory_layer(&question) {
+        if has_watch && self.service.view.reads_a_file(&question.request) {
             self.service.crew.hand_over_watch();
             has_watch = false;
         }
@@ -256,12 +256,6 @@ fn reject(device: &Device, malformed: Malformed) -> Result<Next, Errno> {
         Some(unique) => refuse(device, unique, Errno::IO),
         None => Ok(Next::Stay),
     }
-}
-
-/// Returns whether the view reads a file of another file system for this answer.
-fn reads_a_directory_layer(question: &Question<'_>) -> bool {
-    let NodeId(node) = question.request.node;
-    matches!(question.request.operation, Operation::Read { .. }) && node >> 63 == 0
 }
 
 /// Returns whether sending the segment waits for no disk.
