@@ -6,6 +6,7 @@
 //! session encodes it. The view reads from its [`Layer`]s, uppermost first. This
 //! crate knows nothing of registries, images, databases or async.
 
+mod active;
 mod attr;
 mod error;
 mod kernel;
@@ -16,10 +17,12 @@ mod request;
 pub mod session;
 mod sys;
 pub mod tar;
+mod tree;
 mod view;
 #[doc = include_str!("semantics.md")]
 pub mod semantics {}
 
+pub use active::{ActiveView, Upper, UpperOptions, XattrSpace};
 pub use attr::{Attr, FileType, Ino, Timestamp};
 pub use error::{Error, Result};
 pub use layer::Layer;
@@ -27,6 +30,7 @@ pub use layer::directory::DirectoryLayer;
 pub use layer::packed::{
     Builder, Dentries, Dentry, Inode, InodeIndex, InodeKind, PackedLayer, Summary, Target, Xattrs,
 };
-pub use reply::{DirEntry, Entry, Listing, Reply, Segment, StatFs};
-pub use request::{NodeId, Operation, Request, Whence};
+pub use reply::{DirEntry, Entry, Listing, Opened, Reply, Segment, StatFs};
+pub use request::{Caller, NodeId, Operation, Request, SetAttr, SetTime, Whence};
+pub use tree::Tree;
 pub use view::{Access, View, ViewOptions};

@@ -27,10 +27,32 @@ pub enum Reply<'a> {
     StatFs(StatFs),
     /// An offset in a file.
     Offset(u64),
+    /// A file is open.
+    Opened(Opened),
+    /// A file was made and is open.
+    Created(Entry, Opened),
+    /// The number of bytes written or copied.
+    Written(u64),
+    /// The result of an `ioctl`, with the bytes that it gives.
+    Ioctl {
+        /// What the call returns.
+        result: i32,
+        /// At most as many bytes as asked.
+        output: Vec<u8>,
+    },
     /// Done, and nothing to say.
     Done,
     /// Nothing is sent to the kernel.
     Silent,
+}
+
+/// How the kernel is to read and write an open file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opened {
+    /// Whether what the kernel has cached of the node's contents is still true.
+    pub keep_cache: bool,
+    /// The registered file that the kernel reads and writes by itself.
+    pub backing: Option<i32>,
 }
 
 /// A name of a directory with the node behind it.

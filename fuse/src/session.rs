@@ -28,7 +28,7 @@ pub use options::MountOptions;
 pub use stop::StopHandle;
 pub use unmount::{Busy, unmount};
 
-use crate::View;
+use crate::Tree;
 pub use crate::kernel::Statistics;
 use crate::kernel::crew::Crew;
 use crate::kernel::device;
@@ -43,11 +43,11 @@ const THREAD_NAME: &str = "mica-serve";
 /// What the read-ahead of a mount is raised to, in KiB, where that is allowed.
 const READ_AHEAD_KIB: u32 = 1024;
 
-/// A view that is mounted. The kernel has the answer to INIT; its requests wait until
+/// A tree that is mounted. The kernel has the answer to INIT; its requests wait until
 /// [`Session::serve`] is called.
 #[derive(Debug)]
 pub struct Session {
-    view: Arc<View>,
+    tree: Arc<Tree>,
     mount: Mounted,
     descriptor: OwnedFd,
     options: MountOptions,
@@ -63,23 +63,23 @@ struct Mounted {
 }
 
 impl Session {
-    /// Mounts `view` at `mountpoint` and answers INIT.
+    /// Mounts `tree` at `mountpoint` and answers INIT.
     ///
-    /// The layers of the view are open already, so a layer below the mount point does
+    /// The layers of the tree are open already, so a layer below the mount point does
     /// not matter.
     pub fn mount(
-        view: Arc<View>,
+        tree: Arc<Tree>,
         mountpoint: &Path,
         options: &MountOptions,
     ) -> Result<Self, MountError> {
         let point = mountpoint::check(mountpoint, options)?;
         let stop = stop::Stop::new().map_err(MountError::system("make a pipe", &point))?;
-        let descriptor = handshake::mount(&point, options, view.has_xattrs())?;
+        let descriptor = handshake::mount(&point, options, tree.has_xattrs())?;
         let device = device_of(&point).inspect_err(|_| drop(unmount(&point, Busy::Detach)))?;
         let mount = Mounted { point, device };
         raise_read_ahead(device);
         Ok(Self {
-            view,
+            tree,
             mount,
             descriptor,
             options: options.clone(),
@@ -115,7 +115,7 @@ impl Session {
         let crew = Crew::default();
         let company = self.options.company();
         let service = Service {
-            view: &self.view,
+            tree: &self.tree,
             crew: &crew,
             company: company.as_ref(),
             statistics: &self.statistics,

@@ -143,6 +143,7 @@ impl View {
     pub fn answer(&self, request: &Request<'_>) -> Result<Reply<'_>> {
         let node = request.node;
         match request.operation {
+            change if change.is_change() => Err(Error::Refused(Errno::ROFS)),
             Operation::Lookup { name } => self.lookup(node, name),
             Operation::Forget { lookups } => {
                 self.forget(node, lookups);
@@ -160,12 +161,8 @@ impl View {
                 self.check_access(node, mask)
             }
             Operation::Seek { offset, whence } if self.has_holes => self.seek(node, offset, whence),
-            Operation::Change => Err(Error::Refused(Errno::ROFS)),
             // The kernel opens, checks access and finds no holes by itself from then on.
-            Operation::Open
-            | Operation::Access { .. }
-            | Operation::Seek { .. }
-            | Operation::Unknown { .. } => Err(Error::Refused(Errno::NOSYS)),
+            _ => Err(Error::Refused(Errno::NOSYS)),
         }
     }
 

@@ -112,7 +112,7 @@ fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
         point: point.to_owned(),
         source,
     })?;
-    let session = Session::mount(Arc::new(view), point, &plan.options())?;
+    let session = Session::mount(Arc::new(view.into()), point, &plan.options())?;
     stop_on_signal(signals, session.stop_handle()?);
     let process = Process::current().map_err(failed("look at", Path::new("/proc/self/stat")))?;
     let records = Records::at(&plan.records);

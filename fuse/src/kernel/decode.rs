@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
 use super::abi::{self, opcode};
-use crate::{NodeId, Operation, Request, Whence};
+use crate::{Caller, NodeId, Operation, Request, Whence};
 
 /// The longest link target that the kernel takes: it reads into one page and
 /// ends it with NUL (`fuse_readlink_page`).
@@ -58,6 +58,7 @@ impl<'a> Iterator for Forgets<'a> {
         };
         Some(Request {
             node: NodeId(one.nodeid),
+            caller: Caller::default(),
             operation: Operation::Forget {
                 lookups: one.nlookup,
             },
@@ -117,6 +118,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
                 room,
                 request: Request {
                     node: NodeId(header.nodeid),
+                    caller: Caller {
+                        uid: header.uid,
+                        gid: header.gid,
+                    },
                     operation,
                 },
             })
@@ -159,7 +164,7 @@ fn operation(code: u32, body: &[u8]) -> Option<(Operation<'_>, usize)> {
         ),
         opcode::LSEEK => (seek(prefix::<abi::LseekIn>(body)?), 0),
         opcode::OPEN | opcode::OPENDIR | opcode::FLUSH | opcode::RELEASE | opcode::RELEASEDIR => {
-            (Operation::Open, 0)
+            (Operation::Nothing, 0)
         }
         opcode::SETATTR
         | opcode::SYMLINK

@@ -113,6 +113,9 @@ fn body<'r>(
         }
         Reply::StatFs(statfs) => push(head, &statfs_out(&statfs)),
         Reply::Offset(offset) => push(head, &abi::LseekOut { offset }),
+        Reply::Opened(_) | Reply::Created(..) | Reply::Written(_) | Reply::Ioctl { .. } => {
+            return Err(Errno::NOSYS);
+        }
         Reply::Done | Reply::Silent => {}
     }
     Ok(Vec::new())

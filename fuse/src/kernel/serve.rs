@@ -1,4 +1,4 @@
-//! The loop of one thread: take a message, let the view answer it, send the answer.
+//! The loop of one thread: take a message, let the tree answer it, send the answer.
 //!
 //! Between two messages the watch may poll for a moment before it sleeps; whether it
 //! does is a matter of [`Pace`]. Nothing runs when nothing is asked.
@@ -18,7 +18,7 @@ use super::device::{Device, Sent, Taken};
 use super::encode::{encode, encode_done, encode_error};
 use super::pace::Pace;
 use super::statistics::Statistics;
-use crate::{Segment, View, sys};
+use crate::{Segment, Tree, sys};
 
 /// Messages in a row without a pause after which the watch calls a helper.
 const BACKLOG: u32 = 2;
@@ -26,7 +26,7 @@ const BACKLOG: u32 = 2;
 /// What the threads of one session share.
 #[derive(Debug)]
 pub(crate) struct Service<'s> {
-    pub(crate) view: &'s View,
+    pub(crate) tree: &'s Tree,
     pub(crate) crew: &'s Crew,
     /// Where a companion pays.
     pub(crate) company: Option<&'s Company>,
@@ -180,7 +180,7 @@ impl<'s> Server<'s> {
             Ok(Message::Ask(question)) => question,
             Ok(Message::Forget(nodes)) => {
                 for request in nodes {
-                    if let Err(error) = self.service.view.answer(&request) {
+                    if let Err(error) = self.service.tree.answer(&request) {
                         debug!(node = request.node.0, "forget: {error}");
                     }
                 }
@@ -196,11 +196,11 @@ impl<'s> Server<'s> {
             }
             Err(malformed) => return reject(&self.device, malformed),
         };
-        if has_watch && self.service.view.reads_a_file(&question.request) {
+        if has_watch && self.service.tree.reads_a_file(&question.request) {
             self.service.crew.hand_over_watch();
             has_watch = false;
         }
-        let answer = self.service.view.answer(&question.request);
+        let answer = self.service.tree.answer(&question.request);
         let Some(data) = encode(&question, answer, &mut self.head) else {
             return Ok(stay(has_watch));
         };
@@ -214,7 +214,7 @@ impl<'s> Server<'s> {
             Sent::Unreadable => {
                 error!(
                     "{}: data is shorter than the index says",
-                    self.service.view.describe(question.request.node)
+                    self.service.tree.describe(question.request.node)
                 );
                 refuse(&self.device, question.unique, Errno::IO)?;
                 Ok(stay(has_watch))

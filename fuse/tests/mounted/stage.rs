@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use mica_fuse::session::{
     Busy, Mount, MountError, MountOptions, Session, Statistics, StopHandle, mounts, unmount,
 };
-use mica_fuse::{Access, Builder, DirectoryLayer, Layer, PackedLayer, View, ViewOptions};
+use mica_fuse::{Access, Builder, DirectoryLayer, Layer, PackedLayer, Tree, View, ViewOptions};
 use rustix::fs::SeekFrom;
 use tempfile::TempDir;
 
@@ -49,12 +49,12 @@ impl Stage {
         self.root().join("point")
     }
 
-    pub(crate) fn view(&self, access: Access) -> Arc<View> {
+    pub(crate) fn view(&self, access: Access) -> Arc<Tree> {
         view_of(self.root(), access)
     }
 
     /// Returns the same layers packed.
-    pub(crate) fn packed_view(&self) -> Arc<View> {
+    pub(crate) fn packed_view(&self) -> Arc<Tree> {
         let layers = ["upper", "lower"].map(|name| pack(self.root(), name));
         Arc::new(
             View::open(
@@ -63,7 +63,8 @@ impl Stage {
                     access: Access::Enforce,
                 },
             )
-            .unwrap(),
+            .unwrap()
+            .into(),
         )
     }
 
@@ -217,10 +218,10 @@ fn pack(root: &Path, name: &str) -> Layer {
     ))
 }
 
-fn view_of(root: &Path, access: Access) -> Arc<View> {
+fn view_of(root: &Path, access: Access) -> Arc<Tree> {
     let layer = |name| Layer::Directory(Arc::new(DirectoryLayer::open(&root.join(name)).unwrap()));
     let layers = vec![layer("upper"), layer("lower")];
-    Arc::new(View::open(layers, ViewOptions { access }).unwrap())
+    Arc::new(View::open(layers, ViewOptions { access }).unwrap().into())
 }
 
 /// Some bytes that differ at each offset of a page.

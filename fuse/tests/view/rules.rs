@@ -25,10 +25,14 @@ pub(crate) fn names(view: &View) -> Vec<String> {
 }
 
 pub(crate) fn errno(view: &View, node: NodeId, operation: Operation<'_>) -> Errno {
-    view.answer(&Request { node, operation })
-        .map(|reply| format!("{reply:?}"))
-        .unwrap_err()
-        .errno()
+    view.answer(&Request {
+        node,
+        caller: mica_fuse::Caller::default(),
+        operation,
+    })
+    .map(|reply| format!("{reply:?}"))
+    .unwrap_err()
+    .errno()
 }
 
 #[test]
@@ -299,6 +303,7 @@ fn rule_10_attributes_of_packed_layers() {
     let get = |size| {
         with.answer(&Request {
             node,
+            caller: mica_fuse::Caller::default(),
             operation: Operation::GetXattr {
                 name: b"user.a",
                 size,
@@ -377,7 +382,7 @@ fn what_a_view_refuses() {
     let listing = Operation::ReadDir { offset: 0 };
     for (why, node, operation, expected) in [
         ("a change", file, Operation::Change, Errno::ROFS),
-        ("an open", file, Operation::Open, Errno::NOSYS),
+        ("an open", file, Operation::Nothing, Errno::NOSYS),
         ("what nobody knows", file, unknown, Errno::NOSYS),
         ("a listing of a file", file, listing, Errno::NOTDIR),
         ("a look-up in a file", file, below, Errno::NOTDIR),

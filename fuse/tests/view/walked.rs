@@ -32,8 +32,12 @@ pub(crate) struct Seen {
 
 /// Answers a request that must succeed.
 pub(crate) fn ask<'v>(view: &'v View, node: NodeId, operation: Operation<'_>) -> Reply<'v> {
-    view.answer(&Request { node, operation })
-        .unwrap_or_else(|error| panic!("{operation:?} of {node:?}: {error:?}"))
+    view.answer(&Request {
+        node,
+        caller: mica_fuse::Caller::default(),
+        operation,
+    })
+    .unwrap_or_else(|error| panic!("{operation:?} of {node:?}: {error:?}"))
 }
 
 /// Takes the time of access out of attributes: reading a link sets it.

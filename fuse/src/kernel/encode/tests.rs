@@ -13,6 +13,7 @@ fn question(operation: Operation<'static>, room: usize) -> Question<'static> {
         room,
         request: Request {
             node: NodeId(5),
+            caller: crate::Caller::default(),
             operation,
         },
     }
