@@ -149,8 +149,6 @@ pub enum Operation<'a> {
     },
     /// Open or close a directory, or flush a file: nothing is to be done.
     Nothing,
-    /// An operation that would change something.
-    Change,
     /// An operation that this crate has no answer to.
     Unknown { opcode: u32 },
 }
@@ -160,8 +158,7 @@ impl Operation<'_> {
     pub fn is_change(&self) -> bool {
         matches!(
             self,
-            Self::Change
-                | Self::SetAttr(_)
+            Self::SetAttr(_)
                 | Self::Symlink { .. }
                 | Self::MkNod { .. }
                 | Self::MkDir { .. }

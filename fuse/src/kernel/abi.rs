@@ -1,50 +1,25 @@
 //! The structures and numbers of the kernel's `include/uapi/linux/fuse.h`,
-//! protocol 7.36 to 7.45, as far as a read-only view meets them.
+//! protocol 7.36 to 7.45, as far as a view meets them.
 //!
-//! Field names are the kernel's. All integers are in the byte order of the machine.
+//! Field names are the kernel's. All integers are in the byte order of the machine. Here
+//! are the headers and what several operations share; the parts have what comes with each.
+
+mod attributes;
+mod files;
+mod names;
+pub(crate) mod opcode;
+
+pub(crate) use attributes::{
+    AccessIn, GetxattrIn, GetxattrOut, SETXATTR_ACL_KILL_SGID, SetattrIn, SetxattrIn, fattr,
+};
+pub(crate) use files::{
+    CopyFileRangeIn, CopyFileRangeOut, FSYNC_FDATASYNC, FallocateIn, FsyncIn, IoctlIn, IoctlOut,
+    LseekIn, LseekOut, OPEN_KILL_SUIDGID, OpenIn, OpenOut, ReadIn, WRITE_KILL_SUIDGID, WriteIn,
+    WriteOut, fopen,
+};
+pub(crate) use names::{CreateIn, LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
-
-/// `enum fuse_opcode`.
-pub(crate) mod opcode {
-    pub(crate) const LOOKUP: u32 = 1;
-    pub(crate) const FORGET: u32 = 2;
-    pub(crate) const GETATTR: u32 = 3;
-    pub(crate) const SETATTR: u32 = 4;
-    pub(crate) const READLINK: u32 = 5;
-    pub(crate) const SYMLINK: u32 = 6;
-    pub(crate) const MKNOD: u32 = 8;
-    pub(crate) const MKDIR: u32 = 9;
-    pub(crate) const UNLINK: u32 = 10;
-    pub(crate) const RMDIR: u32 = 11;
-    pub(crate) const RENAME: u32 = 12;
-    pub(crate) const LINK: u32 = 13;
-    pub(crate) const OPEN: u32 = 14;
-    pub(crate) const READ: u32 = 15;
-    pub(crate) const WRITE: u32 = 16;
-    pub(crate) const STATFS: u32 = 17;
-    pub(crate) const RELEASE: u32 = 18;
-    pub(crate) const SETXATTR: u32 = 21;
-    pub(crate) const GETXATTR: u32 = 22;
-    pub(crate) const LISTXATTR: u32 = 23;
-    pub(crate) const REMOVEXATTR: u32 = 24;
-    pub(crate) const FLUSH: u32 = 25;
-    pub(crate) const OPENDIR: u32 = 27;
-    pub(crate) const READDIR: u32 = 28;
-    pub(crate) const RELEASEDIR: u32 = 29;
-    pub(crate) const ACCESS: u32 = 34;
-    pub(crate) const CREATE: u32 = 35;
-    pub(crate) const INTERRUPT: u32 = 36;
-    pub(crate) const DESTROY: u32 = 38;
-    pub(crate) const BATCH_FORGET: u32 = 42;
-    pub(crate) const FALLOCATE: u32 = 43;
-    pub(crate) const READDIRPLUS: u32 = 44;
-    pub(crate) const RENAME2: u32 = 45;
-    pub(crate) const LSEEK: u32 = 46;
-    pub(crate) const COPY_FILE_RANGE: u32 = 47;
-    pub(crate) const TMPFILE: u32 = 51;
-    pub(crate) const COPY_FILE_RANGE_64: u32 = 53;
-}
 
 /// `struct fuse_in_header`: the start of every message from the kernel.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -125,60 +100,6 @@ pub(crate) struct Dirent {
     pub(crate) file_type: u32,
 }
 
-/// `struct fuse_read_in`, which READ, READDIR and READDIRPLUS share.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub(crate) struct ReadIn {
-    pub(crate) fh: u64,
-    pub(crate) offset: u64,
-    pub(crate) size: u32,
-    pub(crate) read_flags: u32,
-    pub(crate) lock_owner: u64,
-    pub(crate) flags: u32,
-    pub(crate) padding: u32,
-}
-
-/// `struct fuse_getxattr_in`, for GETXATTR (a name follows) and LISTXATTR.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub(crate) struct GetxattrIn {
-    pub(crate) size: u32,
-    pub(crate) padding: u32,
-}
-
-/// `struct fuse_getxattr_out`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub(crate) struct GetxattrOut {
-    pub(crate) size: u32,
-    pub(crate) padding: u32,
-}
-
-/// `struct fuse_access_in`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub(crate) struct AccessIn {
-    pub(crate) mask: u32,
-    pub(crate) padding: u32,
-}
-
-/// `struct fuse_lseek_in`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub(crate) struct LseekIn {
-    pub(crate) fh: u64,
-    pub(crate) offset: u64,
-    pub(crate) whence: u32,
-    pub(crate) padding: u32,
-}
-
-/// `struct fuse_lseek_out`.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub(crate) struct LseekOut {
-    pub(crate) offset: u64,
-}
-
 /// `struct fuse_kstatfs`, alone in `struct fuse_statfs_out`.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
@@ -233,10 +154,34 @@ mod tests {
             ("entry_out", size_of::<EntryOut>(), 128),
             ("attr_out", size_of::<AttrOut>(), 104),
             ("dirent", size_of::<Dirent>(), 24),
-            ("read_in", size_of::<ReadIn>(), 40),
             ("kstatfs", size_of::<Kstatfs>(), 80),
-            ("lseek_in", size_of::<LseekIn>(), 24),
+            ("forget_in", size_of::<ForgetIn>(), 8),
+            ("batch_forget_in", size_of::<BatchForgetIn>(), 8),
             ("forget_one", size_of::<ForgetOne>(), 16),
+            ("mknod_in", size_of::<MknodIn>(), 16),
+            ("mkdir_in", size_of::<MkdirIn>(), 8),
+            ("rename_in", size_of::<RenameIn>(), 8),
+            ("rename2_in", size_of::<Rename2In>(), 16),
+            ("link_in", size_of::<LinkIn>(), 8),
+            ("create_in", size_of::<CreateIn>(), 16),
+            ("setattr_in", size_of::<SetattrIn>(), 88),
+            ("getxattr_in", size_of::<GetxattrIn>(), 8),
+            ("getxattr_out", size_of::<GetxattrOut>(), 8),
+            ("setxattr_in", size_of::<SetxattrIn>(), 16),
+            ("access_in", size_of::<AccessIn>(), 8),
+            ("open_in", size_of::<OpenIn>(), 8),
+            ("open_out", size_of::<OpenOut>(), 16),
+            ("read_in", size_of::<ReadIn>(), 40),
+            ("write_in", size_of::<WriteIn>(), 40),
+            ("write_out", size_of::<WriteOut>(), 8),
+            ("fsync_in", size_of::<FsyncIn>(), 16),
+            ("fallocate_in", size_of::<FallocateIn>(), 32),
+            ("lseek_in", size_of::<LseekIn>(), 24),
+            ("lseek_out", size_of::<LseekOut>(), 8),
+            ("copy_file_range_in", size_of::<CopyFileRangeIn>(), 56),
+            ("copy_file_range_out", size_of::<CopyFileRangeOut>(), 8),
+            ("ioctl_in", size_of::<IoctlIn>(), 32),
+            ("ioctl_out", size_of::<IoctlOut>(), 16),
         ];
         for (name, actual, expected) in cases {
             assert_eq!(actual, expected, "{name}");

@@ -1,9 +1,17 @@
 //! Bytes of the kernel to a value, bounds checked; a pure function.
+//!
+//! Here are the messages; the parts have the operations, by what they are about.
 
-use zerocopy::{FromBytes, Immutable, KnownLayout};
+mod attributes;
+mod body;
+mod files;
+mod names;
+
+use zerocopy::FromBytes;
 
 use super::abi::{self, opcode};
-use crate::{Caller, NodeId, Operation, Request, Whence};
+use crate::{Caller, NodeId, Operation, Request};
+use body::Body;
 
 /// The longest link target that the kernel takes: it reads into one page and
 /// ends it with NUL (`fuse_readlink_page`).
@@ -27,6 +35,8 @@ pub(crate) enum Message<'a> {
 pub(crate) struct Question<'a> {
     /// The number under which the kernel waits for the answer.
     pub(crate) unique: u64,
+    /// What the kernel asked, where the same operation has two forms of answer.
+    pub(crate) opcode: u32,
     /// The most bytes that the caller takes, where the reply has no fixed size.
     pub(crate) room: usize,
     /// What the view sees.
@@ -112,10 +122,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
         opcode::DESTROY => Some(Message::Destroy {
             unique: header.unique,
         }),
-        _ => operation(header.opcode, body).map(|(operation, room)| {
+        code => operation(code, body).map(|operation| {
             Message::Ask(Question {
                 unique: header.unique,
-                room,
+                opcode: code,
+                room: room(code, body).unwrap_or(0),
                 request: Request {
                     node: NodeId(header.nodeid),
                     caller: Caller {
@@ -130,91 +141,65 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
     message.ok_or(malformed)
 }
 
-/// Returns the operation and the room for its answer; `None` if the body is too short.
-fn operation(code: u32, body: &[u8]) -> Option<(Operation<'_>, usize)> {
-    Some(match code {
-        opcode::LOOKUP => (Operation::Lookup { name: name(body)? }, 0),
-        opcode::GETATTR => (Operation::GetAttr, 0),
-        opcode::READLINK => (Operation::ReadLink, LINK_ROOM),
-        opcode::READ | opcode::READDIR | opcode::READDIRPLUS => {
-            let asked = prefix::<abi::ReadIn>(body)?;
-            (reading(code, &asked), asked.size as usize)
-        }
-        opcode::STATFS => (Operation::StatFs, 0),
-        opcode::GETXATTR => {
-            let (asked, rest) = abi::GetxattrIn::read_from_prefix(body).ok()?;
-            let operation = Operation::GetXattr {
-                name: name(rest)?,
-                size: asked.size,
-            };
-            (operation, asked.size as usize)
-        }
-        opcode::LISTXATTR => {
-            let asked = prefix::<abi::GetxattrIn>(body)?;
-            (
-                Operation::ListXattr { size: asked.size },
-                asked.size as usize,
-            )
-        }
-        opcode::ACCESS => (
-            Operation::Access {
-                mask: prefix::<abi::AccessIn>(body)?.mask,
-            },
-            0,
-        ),
-        opcode::LSEEK => (seek(prefix::<abi::LseekIn>(body)?), 0),
-        opcode::OPEN | opcode::OPENDIR | opcode::FLUSH | opcode::RELEASE | opcode::RELEASEDIR => {
-            (Operation::Nothing, 0)
-        }
-        opcode::SETATTR
-        | opcode::SYMLINK
-        | opcode::MKNOD
-        | opcode::MKDIR
-        | opcode::UNLINK
-        | opcode::RMDIR
-        | opcode::RENAME
-        | opcode::RENAME2
-        | opcode::LINK
-        | opcode::WRITE
-        | opcode::SETXATTR
-        | opcode::REMOVEXATTR
-        | opcode::CREATE
-        | opcode::TMPFILE
-        | opcode::FALLOCATE
-        | opcode::COPY_FILE_RANGE
-        | opcode::COPY_FILE_RANGE_64 => (Operation::Change, 0),
-        unknown => (Operation::Unknown { opcode: unknown }, 0),
-    })
-}
-
-fn reading(code: u32, asked: &abi::ReadIn) -> Operation<'static> {
-    let (offset, size) = (asked.offset, asked.size);
+/// Returns the operation; `None` if the body is too short.
+fn operation(code: u32, body: &[u8]) -> Option<Operation<'_>> {
+    let body = &mut Body::new(body);
     match code {
-        opcode::READDIR => Operation::ReadDir { offset },
-        opcode::READDIRPLUS => Operation::ReadDirPlus { offset },
-        _ => Operation::Read { offset, size },
+        opcode::LOOKUP => Some(Operation::Lookup { name: body.name()? }),
+        opcode::GETATTR => Some(Operation::GetAttr),
+        opcode::SETATTR => attributes::setattr(body),
+        opcode::READLINK => Some(Operation::ReadLink),
+        opcode::SYMLINK => names::symlink(body),
+        opcode::MKNOD => names::mknod(body),
+        opcode::MKDIR => names::mkdir(body),
+        opcode::UNLINK => Some(Operation::Unlink { name: body.name()? }),
+        opcode::RMDIR => Some(Operation::RmDir { name: body.name()? }),
+        opcode::RENAME => names::rename(body),
+        opcode::RENAME2 => names::rename2(body),
+        opcode::LINK => names::link(body),
+        opcode::OPEN => files::open(body),
+        opcode::CREATE => names::create(body),
+        opcode::TMPFILE => names::tmpfile(body),
+        opcode::RELEASE => Some(Operation::Release),
+        opcode::READ => files::read(body),
+        opcode::WRITE => files::write(body),
+        opcode::FSYNC => files::fsync(body),
+        opcode::FSYNCDIR => Some(Operation::FsyncDir),
+        opcode::SYNCFS => Some(Operation::SyncFs),
+        opcode::FALLOCATE => files::fallocate(body),
+        opcode::COPY_FILE_RANGE | opcode::COPY_FILE_RANGE_64 => files::copy_file_range(code, body),
+        opcode::READDIR => files::readdir(body),
+        opcode::READDIRPLUS => files::readdirplus(body),
+        opcode::STATFS => Some(Operation::StatFs),
+        opcode::GETXATTR => attributes::getxattr(body),
+        opcode::LISTXATTR => attributes::listxattr(body),
+        opcode::SETXATTR => attributes::setxattr(body),
+        opcode::REMOVEXATTR => Some(Operation::RemoveXattr { name: body.name()? }),
+        opcode::ACCESS => attributes::access(body),
+        opcode::LSEEK => files::lseek(body),
+        opcode::IOCTL => files::ioctl(body),
+        opcode::OPENDIR | opcode::RELEASEDIR | opcode::FLUSH => Some(Operation::Nothing),
+        unknown => Some(Operation::Unknown { opcode: unknown }),
     }
 }
 
-/// The kernel resolves `SEEK_SET`, `SEEK_CUR` and `SEEK_END` itself.
-fn seek(asked: abi::LseekIn) -> Operation<'static> {
-    let whence = match i32::try_from(asked.whence) {
-        Ok(libc::SEEK_DATA) => Whence::Data,
-        Ok(libc::SEEK_HOLE) => Whence::Hole,
-        _ => {
-            return Operation::Unknown {
-                opcode: opcode::LSEEK,
-            };
+/// Returns how many bytes the caller takes, for operations whose answer has no fixed size.
+fn room(code: u32, body: &[u8]) -> Option<usize> {
+    let mut body = Body::new(body);
+    let size = match code {
+        opcode::READLINK => return Some(LINK_ROOM),
+        opcode::READ | opcode::READDIR | opcode::READDIRPLUS => {
+            body.structure::<abi::ReadIn>()?.size
         }
+        opcode::GETXATTR | opcode::LISTXATTR => body.structure::<abi::GetxattrIn>()?.size,
+        opcode::IOCTL => body.structure::<abi::IoctlIn>()?.out_size,
+        _ => 0,
     };
-    Operation::Seek {
-        offset: asked.offset,
-        whence,
-    }
+    usize::try_from(size).ok()
 }
 
 fn forget<'a>(header: &abi::InHeader, body: &[u8]) -> Option<Forgets<'a>> {
-    let nlookup = prefix::<abi::ForgetIn>(body)?.nlookup;
+    let nlookup = Body::new(body).structure::<abi::ForgetIn>()?.nlookup;
     Some(Forgets::One(abi::ForgetOne {
         nodeid: header.nodeid,
         nlookup,
@@ -225,16 +210,6 @@ fn batch_forget(body: &[u8]) -> Option<Forgets<'_>> {
     let (batch, rest) = abi::BatchForgetIn::read_from_prefix(body).ok()?;
     let length = (batch.count as usize).checked_mul(size_of::<abi::ForgetOne>())?;
     rest.get(..length).map(Forgets::Many)
-}
-
-fn prefix<T: FromBytes + KnownLayout + Immutable>(body: &[u8]) -> Option<T> {
-    T::read_from_prefix(body).ok().map(|(value, _)| value)
-}
-
-/// Returns the name that ends at the first NUL.
-fn name(body: &[u8]) -> Option<&[u8]> {
-    let end = body.iter().position(|byte| *byte == 0)?;
-    body.get(..end)
 }
 
 #[cfg(test)]

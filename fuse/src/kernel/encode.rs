@@ -5,10 +5,10 @@ use rustix::io::Errno;
 use tracing::{error, warn};
 use zerocopy::{Immutable, IntoBytes};
 
-use super::abi;
+use super::abi::{self, fopen, opcode};
 use super::decode::Question;
 use super::listing;
-use crate::{Attr, Entry, Error, Operation, Reply, Result, Segment, StatFs};
+use crate::{Attr, Entry, Error, Opened, Operation, Reply, Result, Segment, StatFs};
 
 /// How long the kernel may keep what it was told, in seconds: 136 years, which its
 /// conversion to ticks takes without overflow.
@@ -113,8 +113,18 @@ fn body<'r>(
         }
         Reply::StatFs(statfs) => push(head, &statfs_out(&statfs)),
         Reply::Offset(offset) => push(head, &abi::LseekOut { offset }),
-        Reply::Opened(_) | Reply::Created(..) | Reply::Written(_) | Reply::Ioctl { .. } => {
-            return Err(Errno::NOSYS);
+        Reply::Opened(opened) => push(head, &open_out(opened)),
+        Reply::Created(entry, opened) => {
+            push(head, &entry_out(&entry));
+            push(head, &open_out(opened));
+        }
+        Reply::Written(count) => push_count(question.opcode, count, head)?,
+        Reply::Ioctl { result, output } => {
+            if output.len() > question.room {
+                return Err(Errno::IO);
+            }
+            push(head, &ioctl_out(result));
+            head.extend_from_slice(&output);
         }
         Reply::Done | Reply::Silent => {}
     }
@@ -126,6 +136,46 @@ fn too_long(operation: Operation<'_>) -> Errno {
     match operation {
         Operation::ReadLink => Errno::NAMETOOLONG,
         _ => Errno::RANGE,
+    }
+}
+
+/// Pushes a number of bytes written or copied, in as many bits as the kernel reads.
+fn push_count(code: u32, count: u64, head: &mut Vec<u8>) -> std::result::Result<(), Errno> {
+    if code == opcode::COPY_FILE_RANGE_64 {
+        let bytes_copied = count;
+        push(head, &abi::CopyFileRangeOut { bytes_copied });
+        return Ok(());
+    }
+    let size = u32::try_from(count).map_err(|_| Errno::IO)?;
+    push(head, &abi::WriteOut { size, padding: 0 });
+    Ok(())
+}
+
+/// The kernel refuses to pass through where pages of its own are to be kept
+/// (`FOPEN_PASSTHROUGH_MASK`): what it reads and writes by itself, it does not cache twice.
+fn open_out(opened: Opened) -> abi::OpenOut {
+    let open_flags = match opened {
+        Opened {
+            backing: Some(_), ..
+        } => fopen::PASSTHROUGH,
+        Opened {
+            keep_cache: true, ..
+        } => fopen::KEEP_CACHE,
+        Opened { .. } => 0,
+    };
+    abi::OpenOut {
+        fh: 0,
+        open_flags,
+        backing_id: opened.backing.unwrap_or(0),
+    }
+}
+
+fn ioctl_out(result: i32) -> abi::IoctlOut {
+    abi::IoctlOut {
+        result,
+        flags: 0,
+        in_iovs: 0,
+        out_iovs: 0,
     }
 }
 

@@ -373,6 +373,10 @@ fn what_a_view_refuses() {
     );
     let unknown = Operation::Unknown { opcode: 999 };
     let read = Operation::Read { offset: 0, size: 1 };
+    let open = Operation::Open {
+        flags: 0,
+        kill_privileges: false,
+    };
     let long = Operation::Lookup { name: &[b'n'; 256] };
     let past = Operation::Seek {
         offset: 9,
@@ -381,8 +385,14 @@ fn what_a_view_refuses() {
     let below = Operation::Lookup { name: b"x" };
     let listing = Operation::ReadDir { offset: 0 };
     for (why, node, operation, expected) in [
-        ("a change", file, Operation::Change, Errno::ROFS),
-        ("an open", file, Operation::Nothing, Errno::NOSYS),
+        (
+            "a change",
+            file,
+            Operation::Unlink { name: b"x" },
+            Errno::ROFS,
+        ),
+        ("an open", file, open, Errno::NOSYS),
+        ("a flush", file, Operation::Nothing, Errno::NOSYS),
         ("what nobody knows", file, unknown, Errno::NOSYS),
         ("a listing of a file", file, listing, Errno::NOTDIR),
         ("a look-up in a file", file, below, Errno::NOTDIR),

@@ -10,6 +10,7 @@ use crate::{DirEntry, FileType, Ino, Listing, NodeId, Request, Timestamp};
 fn question(operation: Operation<'static>, room: usize) -> Question<'static> {
     Question {
         unique: 9,
+        opcode: 0,
         room,
         request: Request {
             node: NodeId(5),
@@ -104,7 +105,7 @@ fn answers_that_do_not_fit_are_refused() {
         ),
         (
             "a refusal",
-            question(Operation::Change, 0),
+            question(Operation::Unlink { name: b"a" }, 0),
             Err(Errno::ROFS.into()),
             -libc::EROFS,
         ),
@@ -231,4 +232,88 @@ fn records_of_a_listing() {
     };
     assert_eq!(record(0), (0, 10, 1, 8, b".".to_vec()));
     assert_eq!(record(160), (21, 11, 2, 8, b"name".to_vec()));
+}
+
+#[test]
+fn an_open_file_is_passed_through_or_cached_but_not_both() {
+    let opened = |keep_cache, backing| Opened {
+        keep_cache,
+        backing,
+    };
+    let cases = [
+        ("neither", opened(false, None), (0, 0)),
+        ("cached", opened(true, None), (fopen::KEEP_CACHE, 0)),
+        ("passed", opened(false, Some(3)), (fopen::PASSTHROUGH, 3)),
+        ("both asked", opened(true, Some(3)), (fopen::PASSTHROUGH, 3)),
+    ];
+    let entry = Entry {
+        node: NodeId(8),
+        attr: attr(),
+    };
+    for (why, opened, expected) in cases {
+        let asked = question(Operation::GetAttr, 0);
+        let (_, body, _) = encoded(&asked, Ok(Reply::Opened(opened)));
+        let out = abi::OpenOut::read_from_bytes(&body).unwrap();
+        assert_eq!((out.open_flags, out.backing_id), expected, "{why}");
+
+        let (_, created, _) = encoded(&asked, Ok(Reply::Created(entry, opened)));
+        let (head, rest) = abi::EntryOut::read_from_prefix(&created).unwrap();
+        assert_eq!((head.nodeid, head.entry_valid), (8, FOR_EVER), "{why}");
+        assert_eq!(rest, body, "{why}");
+    }
+}
+
+#[test]
+fn counts_have_the_width_that_the_kernel_reads() {
+    let most = u64::from(u32::MAX);
+    let short = |count: u32| [count.to_ne_bytes(), [0; 4]].concat();
+    let cases = [
+        ("a write", opcode::WRITE, 5, Ok(short(5))),
+        ("a copy", opcode::COPY_FILE_RANGE, most, Ok(short(u32::MAX))),
+        (
+            "too many",
+            opcode::COPY_FILE_RANGE,
+            most + 1,
+            Err(-libc::EIO),
+        ),
+        (
+            "64 bits",
+            opcode::COPY_FILE_RANGE_64,
+            most + 1,
+            Ok((most + 1).to_ne_bytes().to_vec()),
+        ),
+    ];
+    for (why, opcode, count, expected) in cases {
+        let asked = Question {
+            opcode,
+            ..question(Operation::GetAttr, 0)
+        };
+        let (error, body, _) = encoded(&asked, Ok(Reply::Written(count)));
+        let outcome = if error == 0 { Ok(body) } else { Err(error) };
+        assert_eq!(outcome, expected, "{why}");
+    }
+}
+
+#[test]
+fn an_ioctl_gives_what_there_is_room_for() {
+    let ioctl = Operation::Ioctl {
+        command: 0,
+        input: b"",
+        room: 4,
+    };
+    let answer = |output: &[u8]| {
+        let reply = Reply::Ioctl {
+            result: -3,
+            output: output.to_vec(),
+        };
+        encoded(&question(ioctl, 4), Ok(reply))
+    };
+    let (error, body, _) = answer(b"four");
+    let (out, rest) = abi::IoctlOut::read_from_prefix(&body).unwrap();
+    assert_eq!((error, out.result, out.flags), (0, -3, 0));
+    assert_eq!(
+        (out.in_iovs, out.out_iovs, rest),
+        (0, 0, b"four".as_slice())
+    );
+    assert_eq!(answer(b"fives").0, -libc::EIO);
 }
