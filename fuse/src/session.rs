@@ -24,7 +24,7 @@ use tracing::{debug, warn};
 pub use error::MountError;
 pub use mountinfo::{Device, Mount, mounts};
 pub use mountpoint::resolve;
-pub use options::MountOptions;
+pub use options::{CacheMode, MountOptions};
 pub use stop::StopHandle;
 pub use unmount::{Busy, unmount};
 
@@ -33,8 +33,9 @@ pub use crate::kernel::Statistics;
 use crate::kernel::crew::Crew;
 use crate::kernel::device;
 use crate::kernel::serve::{Server, Service};
+use unmount::unmount_if;
 
-/// The type of every mount of this crate in `/proc/mounts`.
+/// The type of a mount of this crate in `/proc/mounts`, unless it was asked for another.
 pub const FILE_SYSTEM_TYPE: &str = "fuse.mica";
 
 /// The name of the threads that serve, at most 15 bytes (`PR_SET_NAME`).
@@ -60,6 +61,7 @@ pub struct Session {
 struct Mounted {
     point: PathBuf,
     device: Device,
+    file_system_type: String,
 }
 
 impl Session {
@@ -72,17 +74,27 @@ impl Session {
         mountpoint: &Path,
         options: &MountOptions,
     ) -> Result<Self, MountError> {
-        let point = mountpoint::check(mountpoint, options)?;
+        let mut options = options.clone();
+        // A view answers no open, so the kernel would truncate on its own word.
+        options.writable &= tree.is_writable();
+        let point = mountpoint::check(mountpoint, &options)?;
         let stop = stop::Stop::new().map_err(MountError::system("make a pipe", &point))?;
-        let descriptor = handshake::mount(&point, options, tree.has_xattrs())?;
-        let device = device_of(&point).inspect_err(|_| drop(unmount(&point, Busy::Detach)))?;
-        let mount = Mounted { point, device };
+        let descriptor = handshake::mount(&point, &options, tree.has_xattrs())?;
+        let file_system_type = options.file_system_type();
+        let is_made = |mount: &Mount| mount.file_system_type == file_system_type;
+        let device = device_of(&point, is_made)
+            .inspect_err(|_| drop(unmount_if(&point, Busy::Detach, is_made)))?;
+        let mount = Mounted {
+            point,
+            device,
+            file_system_type,
+        };
         raise_read_ahead(device);
         Ok(Self {
             tree,
             mount,
             descriptor,
-            options: options.clone(),
+            options,
             statistics: Arc::default(),
             stop,
         })
@@ -200,8 +212,8 @@ fn start<'scope, T: Send + 'scope>(
 }
 
 /// Returns the device of the mount that was just made.
-fn device_of(point: &Path) -> Result<Device, MountError> {
-    let mount = mountinfo::topmost(point)?.filter(Mount::is_ours);
+fn device_of(point: &Path, is_made: impl Fn(&Mount) -> bool) -> Result<Device, MountError> {
+    let mount = mountinfo::topmost(point)?.filter(is_made);
     let missing = || MountError::NotMounted {
         point: point.to_path_buf(),
     };
@@ -211,8 +223,11 @@ fn device_of(point: &Path) -> Result<Device, MountError> {
 impl Mounted {
     /// Takes the mount away, also from under its users; it may be gone already.
     fn remove(&self) -> Result<(), MountError> {
+        let is_this = |mount: &Mount| {
+            mount.device == self.device && mount.file_system_type == self.file_system_type
+        };
         match mountinfo::topmost(&self.point)? {
-            Some(mount) if mount.device == self.device => unmount(&self.point, Busy::Detach),
+            Some(mount) if is_this(&mount) => unmount_if(&self.point, Busy::Detach, is_this),
             _ => Ok(()),
         }
     }

@@ -9,30 +9,41 @@ use fuser::{Config, Filesystem, InitFlags, KernelConfig, MountOption, Request, S
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::{MountError, MountOptions};
+use super::{CacheMode, MountError, MountOptions};
 use crate::{Access, sys};
 
-/// What INIT says of the largest write, in bytes. Nothing is written to a read-only
-/// view, but the largest read and the largest listing follow from it (fuser derives
-/// `max_pages` from it), and so does the size of each buffer for messages, whose pages
-/// beyond the first are never touched.
+/// What INIT says of the largest write, in bytes. The largest read and the largest listing
+/// follow from it too (fuser derives `max_pages` from it), and so does the size of each
+/// buffer for messages, whose pages beyond the first only a write touches.
 pub(crate) const MAX_WRITE: u32 = 1024 * 1024;
 
 /// Requests that nobody waits for, read-ahead above all, that may be under way at once.
 const MAX_BACKGROUND: u16 = 64;
 
+/// How many file systems may be stacked if the kernel passes through to the files behind
+/// ours: they must not be stacked themselves.
+const STACK_DEPTH: u32 = 1;
+
 /// Answers INIT and nothing else.
 struct Handshake {
+    /// What is asked for where the kernel offers it.
     capabilities: InitFlags,
+    /// What must be offered.
+    required: InitFlags,
 }
 
 impl Filesystem for Handshake {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let offered = config.capabilities();
-        let unsupported = |_| io::Error::from(io::ErrorKind::Unsupported);
+        let unsupported = |_| io::Error::from(Errno::OPNOTSUPP);
         config
-            .add_capabilities(self.capabilities & offered)
+            .add_capabilities(self.capabilities & offered | self.required)
             .map_err(unsupported)?;
+        if self.capabilities.contains(InitFlags::FUSE_PASSTHROUGH) {
+            config
+                .set_max_stack_depth(STACK_DEPTH)
+                .map_err(|_| io::ErrorKind::InvalidInput)?;
+        }
         config
             .set_max_write(MAX_WRITE)
             .map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -52,7 +63,8 @@ pub(crate) fn mount(
     occupy_standard_descriptors().map_err(MountError::system("open", Path::new("/dev/null")))?;
     find_device()?;
     let handshake = Handshake {
-        capabilities: capabilities(options.access, has_xattrs),
+        capabilities: capabilities(options, has_xattrs),
+        required: required(options),
     };
     let session = fuser::Session::new(handshake, point, &config(options))
         .map_err(|error| explain(error, point))?;
@@ -73,30 +85,66 @@ fn take_over(session: &fuser::Session<Handshake>) -> rustix::io::Result<OwnedFd>
 }
 
 /// Returns what the kernel is asked for, where it offers it.
-fn capabilities(access: Access, has_xattrs: bool) -> InitFlags {
+fn capabilities(options: &MountOptions, has_xattrs: bool) -> InitFlags {
     let mut flags = InitFlags::FUSE_ASYNC_READ
         | InitFlags::FUSE_PARALLEL_DIROPS
         | InitFlags::FUSE_DO_READDIRPLUS
         | InitFlags::FUSE_CACHE_SYMLINKS
-        | InitFlags::FUSE_NO_OPEN_SUPPORT
         | InitFlags::FUSE_NO_OPENDIR_SUPPORT
         | InitFlags::FUSE_EXPLICIT_INVAL_DATA
         | InitFlags::FUSE_MAX_PAGES
-        | InitFlags::FUSE_NO_EXPORT_SUPPORT;
+        | InitFlags::FUSE_NO_EXPORT_SUPPORT
+        // The decoder knows this form of SETXATTR only.
+        | InitFlags::FUSE_SETXATTR_EXT;
     // With POSIX ACLs the kernel checks modes, whatever the mount options say
     // (`process_init_reply`), which is not what an owner's view is for.
-    if has_xattrs && matches!(access, Access::Enforce) {
+    if has_xattrs && options.acl && matches!(options.access, Access::Enforce) {
         flags |= InitFlags::FUSE_POSIX_ACL;
+    }
+    if options.writable {
+        flags |= writing(options.cache);
+    } else {
+        flags |= InitFlags::FUSE_NO_OPEN_SUPPORT;
     }
     flags
 }
 
+/// Returns what the kernel is asked for if there are changes. Locks stay its own, which it
+/// keeps where nobody else is asked.
+fn writing(cache: CacheMode) -> InitFlags {
+    let flags = InitFlags::FUSE_ATOMIC_O_TRUNC
+        | InitFlags::FUSE_BIG_WRITES
+        | InitFlags::FUSE_DONT_MASK
+        | InitFlags::FUSE_HAS_IOCTL_DIR
+        | InitFlags::FUSE_HANDLE_KILLPRIV_V2;
+    // The kernel refuses to write back and to pass through at once.
+    match cache {
+        CacheMode::Through => flags,
+        CacheMode::Writeback => flags | InitFlags::FUSE_WRITEBACK_CACHE,
+        CacheMode::Passthrough => flags | InitFlags::FUSE_PASSTHROUGH,
+    }
+}
+
+/// Returns what a mount cannot do without. Old kernels lack it, and mount nevertheless
+/// where nothing is set.
+fn required(options: &MountOptions) -> InitFlags {
+    if options.writable {
+        InitFlags::FUSE_SETXATTR_EXT
+    } else {
+        InitFlags::empty()
+    }
+}
+
 fn config(options: &MountOptions) -> Config {
     let mut mount_options = vec![
-        MountOption::RO,
-        MountOption::FSName(source_name(&options.source)),
+        if options.writable {
+            MountOption::RW
+        } else {
+            MountOption::RO
+        },
+        MountOption::FSName(options.source()),
         // fuser drops its own `Subtype` where it mounts directly.
-        MountOption::CUSTOM("subtype=mica".to_owned()),
+        MountOption::CUSTOM(format!("subtype={}", options.subtype())),
         if options.suid {
             MountOption::Suid
         } else {
@@ -111,6 +159,9 @@ fn config(options: &MountOptions) -> Config {
     if matches!(options.access, Access::Enforce) {
         mount_options.push(MountOption::DefaultPermissions);
     }
+    if options.noatime {
+        mount_options.push(MountOption::NoAtime);
+    }
     let mut config = Config::default();
     config.mount_options = mount_options;
     config.acl = if options.allow_other {
@@ -119,25 +170,6 @@ fn config(options: &MountOptions) -> Config {
         SessionACL::Owner
     };
     config
-}
-
-/// The helper splits its options at commas, and the kernel takes no NUL.
-fn source_name(source: &str) -> String {
-    let name: String = source
-        .chars()
-        .map(|c| {
-            if matches!(c, ',' | '\\' | '\0') {
-                '_'
-            } else {
-                c
-            }
-        })
-        .collect();
-    if name.is_empty() {
-        "mica".to_owned()
-    } else {
-        name
-    }
 }
 
 /// fuser panics if `/dev/fuse` becomes one of the standard descriptors.
@@ -181,5 +213,61 @@ fn explain(error: io::Error, point: &Path) -> MountError {
     MountError::Mount {
         point,
         source: error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns what is asked for with the changes that `change` makes to the usual options.
+    fn asked(access: Access, change: impl FnOnce(&mut MountOptions)) -> InitFlags {
+        let mut options = MountOptions::new("source", access);
+        change(&mut options);
+        capabilities(&options, true)
+    }
+
+    #[test]
+    fn opens_and_masks_are_the_trees_own_if_it_is_writable() {
+        let real = InitFlags::FUSE_DONT_MASK | InitFlags::FUSE_ATOMIC_O_TRUNC;
+        let read_only = asked(Access::Enforce, |_| {});
+        assert!(read_only.contains(InitFlags::FUSE_NO_OPEN_SUPPORT) && !read_only.intersects(real));
+        let writable = asked(Access::Enforce, |options| options.writable = true);
+        assert!(writable.contains(real) && !writable.contains(InitFlags::FUSE_NO_OPEN_SUPPORT));
+        let locks = InitFlags::FUSE_POSIX_LOCKS | InitFlags::FUSE_FLOCK_LOCKS;
+        assert!(!writable.intersects(locks), "the kernel's own");
+    }
+
+    #[test]
+    fn writing_back_and_passing_through_exclude_each_other() {
+        let (back, pass) = (InitFlags::FUSE_WRITEBACK_CACHE, InitFlags::FUSE_PASSTHROUGH);
+        let cases = [
+            (CacheMode::Through, true, InitFlags::empty()),
+            (CacheMode::Writeback, true, back),
+            (CacheMode::Passthrough, true, pass),
+            (CacheMode::Writeback, false, InitFlags::empty()),
+            (CacheMode::Passthrough, false, InitFlags::empty()),
+        ];
+        for (cache, writable, expected) in cases {
+            let flags = asked(Access::Enforce, |options| {
+                options.cache = cache;
+                options.writable = writable;
+            });
+            assert_eq!(flags & (back | pass), expected, "{cache:?}, {writable}");
+        }
+    }
+
+    #[test]
+    fn lists_have_effect_where_the_kernel_checks_and_nobody_objects() {
+        let cases = [
+            (Access::Enforce, true, true),
+            (Access::Enforce, false, false),
+            (Access::Owner, true, false),
+        ];
+        for (access, acl, expected) in cases {
+            let flags = asked(access, |options| options.acl = acl);
+            let has = flags.contains(InitFlags::FUSE_POSIX_ACL);
+            assert_eq!(has, expected, "{access:?}, {acl}");
+        }
     }
 }

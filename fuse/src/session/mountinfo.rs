@@ -34,7 +34,8 @@ pub struct Device {
 }
 
 impl Mount {
-    /// Returns whether this crate made the mount.
+    /// Returns whether this crate made the mount, and was asked for no other type: only the
+    /// session itself knows what it mounted under another.
     pub fn is_ours(&self) -> bool {
         self.file_system_type == FILE_SYSTEM_TYPE
     }

@@ -9,8 +9,28 @@ use rustix::thread::{CpuSet, sched_getaffinity};
 use crate::Access;
 use crate::kernel::company::Company;
 
-/// Most threads without being asked for more.
+/// Most threads of a read-only mount without being asked for more.
 const THREADS: usize = 4;
+
+/// Threads of a writable mount: while some copy files up, others must be there to answer.
+const WRITABLE_THREADS: usize = 8;
+
+/// The subtype of the file system without being asked for another.
+pub(crate) const SUBTYPE: &str = "mica";
+
+/// Where the contents of a writable mount's files are cached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheMode {
+    /// In the kernel, for reading: a write is answered when the tree has it.
+    #[default]
+    Through,
+    /// In the kernel, for writing too: the tree gets what was written later.
+    Writeback,
+    /// With the file behind: the kernel reads and writes by itself what the tree registers,
+    /// and all else as with `Through`. The process needs `CAP_SYS_ADMIN` in the first user
+    /// namespace, and without it all is as with `Through`.
+    Passthrough,
+}
 
 /// How a view is mounted and served.
 #[derive(Clone, Debug)]
@@ -31,7 +51,19 @@ pub struct MountOptions {
     pub dev: bool,
     /// Whether the mount point may have entries, which the mount then hides.
     pub allow_nonempty: bool,
-    /// Threads that serve; by default as many as CPUs, two to four.
+    /// Whether a tree that takes changes gets them; otherwise the kernel refuses them all.
+    pub writable: bool,
+    /// Where the contents of files are cached, if the mount is writable.
+    pub cache: CacheMode,
+    /// Whether access control lists have effect, where the kernel checks modes.
+    pub acl: bool,
+    /// Whether the mount says of itself that reading changes no access time. It does not
+    /// either way.
+    pub noatime: bool,
+    /// What comes after `fuse.` in the type of the file system in `/proc/mounts`.
+    pub subtype: String,
+    /// Threads that serve; by default eight if the mount is writable, otherwise as many as
+    /// CPUs, two to four.
     pub threads: Option<NonZeroUsize>,
     /// How long a thread polls for the next request before it sleeps.
     pub patience: Duration,
@@ -53,14 +85,36 @@ impl MountOptions {
             suid: is_enforced,
             dev: is_enforced,
             allow_nonempty: false,
+            writable: false,
+            cache: CacheMode::default(),
+            acl: true,
+            noatime: false,
+            subtype: SUBTYPE.to_owned(),
             threads: None,
             patience: Self::PATIENCE,
         }
     }
 
     pub(crate) fn effective_threads(&self) -> usize {
-        self.threads
-            .map_or_else(|| cpus().clamp(2, THREADS), NonZeroUsize::get)
+        match self.threads {
+            Some(threads) => threads.get(),
+            None if self.writable => WRITABLE_THREADS,
+            None => cpus().clamp(2, THREADS),
+        }
+    }
+
+    /// Returns the type of the file system as `/proc/mounts` shows it.
+    pub fn file_system_type(&self) -> String {
+        format!("fuse.{}", self.subtype())
+    }
+
+    pub(crate) fn subtype(&self) -> String {
+        option_value(&self.subtype)
+    }
+
+    /// Returns the source as `/proc/mounts` shows it.
+    pub(crate) fn source(&self) -> String {
+        option_value(&self.source)
     }
 
     /// Returns how long the watch may poll: on a single CPU the caller could not ask
@@ -87,7 +141,49 @@ impl MountOptions {
     }
 }
 
+/// Returns the text as it can stand in a mount option: the helper splits them at commas, and
+/// the kernel takes no NUL.
+fn option_value(text: &str) -> String {
+    let value = text.replace([',', '\\', '\0'], "_");
+    if value.is_empty() {
+        SUBTYPE.to_owned()
+    } else {
+        value
+    }
+}
+
 fn cpus() -> usize {
     // The count can be unknown under odd limits; then nothing is known to run beside.
     available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::FILE_SYSTEM_TYPE;
+
+    #[test]
+    fn the_type_of_the_file_system_is_one_mount_option() {
+        let cases = [
+            (SUBTYPE, FILE_SYSTEM_TYPE),
+            ("fuse-overlayfs", "fuse.fuse-overlayfs"),
+            ("a,suid\\", "fuse.a_suid_"),
+            ("", FILE_SYSTEM_TYPE),
+        ];
+        for (subtype, expected) in cases {
+            let mut options = MountOptions::new("source", Access::Owner);
+            options.subtype = subtype.to_owned();
+            assert_eq!(options.file_system_type(), expected, "{subtype}");
+        }
+    }
+
+    #[test]
+    fn a_writable_mount_has_threads_to_spare() {
+        let mut options = MountOptions::new("source", Access::Owner);
+        assert!(options.effective_threads() <= THREADS);
+        options.writable = true;
+        assert_eq!(options.effective_threads(), WRITABLE_THREADS);
+        options.threads = NonZeroUsize::new(3);
+        assert_eq!(options.effective_threads(), 3, "asked for");
+    }
 }

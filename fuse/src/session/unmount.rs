@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use super::{MountError, mountinfo, mountpoint};
+use super::{Mount, MountError, mountinfo, mountpoint};
 
 /// What to do with a mount that is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,10 +19,19 @@ pub enum Busy {
 
 /// Unmounts what is mounted at `point`, if it is a mount of this crate.
 pub fn unmount(point: &Path, busy: Busy) -> Result<(), MountError> {
+    unmount_if(point, busy, Mount::is_ours)
+}
+
+/// Unmounts what is mounted at `point`, if it is what the caller looks for.
+pub(crate) fn unmount_if(
+    point: &Path,
+    busy: Busy,
+    is_sought: impl Fn(&Mount) -> bool,
+) -> Result<(), MountError> {
     let point = mountpoint::resolve(point)?;
     match mountinfo::topmost(&point)? {
         None => return Err(MountError::NotMounted { point }),
-        Some(mount) if !mount.is_ours() => {
+        Some(mount) if !is_sought(&mount) => {
             let file_system_type = mount.file_system_type;
             return Err(MountError::NotOurs {
                 point,

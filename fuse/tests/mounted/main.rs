@@ -9,10 +9,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mica_fuse::Access;
-use mica_fuse::session::{Busy, MountError, MountOptions, Session, mounts, unmount};
+use mica_fuse::session::{Busy, CacheMode, MountError, MountOptions, Session, mounts, unmount};
+use rustix::fs::StatVfsMountFlags;
 use stage::{Served, Stage, eventually};
 
 /// Opcodes of `fuse.h` that the tests count.
@@ -329,6 +331,51 @@ fn what_is_not_ours_is_not_unmounted() {
         panic!("{error}")
     };
     assert_eq!(file_system_type, "proc");
+}
+
+#[test]
+fn a_mount_of_another_type_is_taken_away_by_its_session_alone() {
+    let stage = Stage::new();
+    let mut options = MountOptions::new("mica-test", Access::Enforce);
+    options.subtype = "fuse-overlayfs".to_owned();
+    let served = Served::start(&stage, &stage.point(), &options);
+    assert_eq!(served.mount().file_system_type, "fuse.fuse-overlayfs");
+    assert!(matches!(
+        unmount(served.point(), Busy::Detach).unwrap_err(),
+        MountError::NotOurs { .. }
+    ));
+    served.stop();
+    assert!(served.ends_within(Duration::from_secs(5)));
+    let point = stage.point();
+    assert!(!mounts().unwrap().iter().any(|mount| mount.point == point));
+}
+
+#[test]
+fn a_writable_mount_of_a_writable_tree_is_writable() {
+    let stage = Stage::new();
+    let mut options = MountOptions::new("mica-test", Access::Enforce);
+    options.noatime = true;
+    let (view, active) = (stage.view(Access::Enforce), stage.active_view());
+    let cases = [
+        ("a view", &view, true, CacheMode::Through, false),
+        ("not asked", &active, false, CacheMode::Through, false),
+        ("through", &active, true, CacheMode::Through, true),
+        ("back", &active, true, CacheMode::Writeback, true),
+        ("passed", &active, true, CacheMode::Passthrough, true),
+    ];
+    for (why, tree, writable, cache, expected) in cases {
+        options.writable = writable;
+        options.cache = cache;
+        let served = Served::start_tree(&stage, Arc::clone(tree), &options);
+        let shown = rustix::fs::statvfs(served.point()).unwrap().f_flag;
+        assert_eq!(
+            !shown.contains(StatVfsMountFlags::RDONLY),
+            expected,
+            "{why}"
+        );
+        assert!(shown.contains(StatVfsMountFlags::NOATIME), "{why}");
+        assert_eq!(fs::read(served.path("file")).unwrap(), b"upper\n", "{why}");
+    }
 }
 
 #[test]

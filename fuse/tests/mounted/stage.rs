@@ -14,7 +14,10 @@ use std::time::{Duration, Instant};
 use mica_fuse::session::{
     Busy, Mount, MountError, MountOptions, Session, Statistics, StopHandle, mounts, unmount,
 };
-use mica_fuse::{Access, Builder, DirectoryLayer, Layer, PackedLayer, Tree, View, ViewOptions};
+use mica_fuse::{
+    Access, ActiveView, Builder, DirectoryLayer, Layer, PackedLayer, Tree, Upper, UpperOptions,
+    View, ViewOptions,
+};
 use rustix::fs::SeekFrom;
 use tempfile::TempDir;
 
@@ -51,6 +54,19 @@ impl Stage {
 
     pub(crate) fn view(&self, access: Access) -> Arc<Tree> {
         view_of(self.root(), access)
+    }
+
+    /// Returns the same layers below an upper of their own.
+    pub(crate) fn active_view(&self) -> Arc<Tree> {
+        let paths = ["active/upper", "active/work"].map(|name| self.root().join(name));
+        for path in &paths {
+            fs::create_dir_all(path).unwrap();
+        }
+        let [upper, work] = &paths;
+        let upper = Upper::open(upper, work, UpperOptions::default()).unwrap();
+        let access = Access::Enforce;
+        let active = ActiveView::open(layers_of(self.root()), upper, ViewOptions { access });
+        Arc::new(active.unwrap().into())
     }
 
     /// Returns the same layers packed.
@@ -91,6 +107,11 @@ impl Stage {
 impl Served {
     pub(crate) fn start(stage: &Stage, point: &Path, options: &MountOptions) -> Self {
         let session = Session::mount(stage.view(options.access), point, options).unwrap();
+        Self::run(session, Some(Arc::clone(&stage.root)))
+    }
+
+    pub(crate) fn start_tree(stage: &Stage, tree: Arc<Tree>, options: &MountOptions) -> Self {
+        let session = Session::mount(tree, &stage.point(), options).unwrap();
         Self::run(session, Some(Arc::clone(&stage.root)))
     }
 
@@ -219,9 +240,13 @@ fn pack(root: &Path, name: &str) -> Layer {
 }
 
 fn view_of(root: &Path, access: Access) -> Arc<Tree> {
+    let view = View::open(layers_of(root), ViewOptions { access });
+    Arc::new(view.unwrap().into())
+}
+
+fn layers_of(root: &Path) -> Vec<Layer> {
     let layer = |name| Layer::Directory(Arc::new(DirectoryLayer::open(&root.join(name)).unwrap()));
-    let layers = vec![layer("upper"), layer("lower")];
-    Arc::new(View::open(layers, ViewOptions { access }).unwrap().into())
+    vec![layer("upper"), layer("lower")]
 }
 
 /// Some bytes that differ at each offset of a page.
