@@ -2,52 +2,310 @@
 //!
 //! The layers below are one [`View`], asked by its node numbers; whiteouts and opaque
 //! directories of the upper cut all of it at once. What is changed is first copied up.
+//! A node is one content at any time: all that is open of it belongs to the node, and
+//! after copy-up every handle of any age reads and writes the file in the upper. A lower
+//! file of several names is a node for each name, so that one name copied up leaves the
+//! others as they are.
+//!
+//! Locks, in the order in which a thread may take them: the `copying` of nodes, a
+//! directory's before that of what is in it; `tree`, for writing only where names move
+//! between directories; directories, two of them in the order of their numbers; the state
+//! of a node; the table of nodes. No contents are copied under any but `copying`.
 
+mod attributes;
+mod contents;
+mod copy_up;
+mod create;
+mod files;
+mod listing;
+mod lookup;
+mod names;
+mod node;
+mod nodes;
+mod remove;
+mod rename;
 mod upper;
+mod xattrs;
 
 pub use upper::{Upper, UpperOptions, XattrSpace};
 
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
 use rustix::io::Errno;
 
-use crate::{Error, Layer, NodeId, Operation, Reply, Request, Result, View, ViewOptions};
+use crate::kernel::backing::Backings;
+use crate::view::OpenFiles;
+use crate::{
+    Access, Error, FileType, Ino, Layer, NodeId, Operation, Reply, Request, Result, View,
+    ViewOptions,
+};
+use node::{Found, Node, Presence};
+use nodes::Nodes;
+use upper::{Inode, UpperMarks, entry};
 
 /// The merged tree of a chain of layers and an upper.
 #[derive(Debug)]
 pub struct ActiveView {
     lower: View,
-    #[expect(dead_code, reason = "nothing is written yet")]
     upper: Upper,
+    nodes: Nodes,
+    /// Directories of the upper that were used last.
+    directories: OpenFiles,
+    tree: RwLock<()>,
+    backings: OnceLock<Backings>,
+    access: Access,
 }
 
 impl ActiveView {
     /// Makes the view of an upper over layers, the uppermost layer first.
     pub fn open(layers: Vec<Layer>, upper: Upper, options: ViewOptions) -> Result<Self> {
+        let lower = View::open(layers, options)?;
+        let root = Inode::at(upper.root(), b".")?;
+        let is_opaque = UpperMarks::read(&root)?.opaque || entry::list(upper.root())?.opaque;
+        let Reply::Attr(below) = lower.answer(&asked(NodeId::ROOT, Operation::GetAttr))? else {
+            return Err(Error::Refused(Errno::IO));
+        };
+        let found = Found {
+            ino: below.ino,
+            presence: Presence::Upper(root.attr()?.attr.ino),
+            lower: (!is_opaque).then_some(NodeId::ROOT),
+        };
         Ok(Self {
-            lower: View::open(layers, options)?,
+            lower,
+            nodes: Nodes::new(Arc::new(Node::new(
+                NodeId::ROOT,
+                FileType::Directory,
+                found,
+            ))),
+            directories: OpenFiles::default(),
+            tree: RwLock::default(),
+            backings: OnceLock::new(),
+            access: options.access,
             upper,
         })
     }
 
-    /// Returns whether a node may have extended attributes.
-    pub fn has_xattrs(&self) -> bool {
-        true
+    /// Lets the kernel read and write files of the upper by itself.
+    pub(crate) fn set_backings(&self, backings: Backings) {
+        drop(self.backings.set(backings));
     }
 
     /// Returns where a node lies, for messages.
     pub fn describe(&self, node: NodeId) -> String {
-        self.lower.describe(node)
+        let upper = self.upper.label().display();
+        let state = self.nodes.get(node).map(|node| {
+            let state = node.state();
+            (state.presence, state.lower)
+        });
+        match state {
+            Some((Presence::Lower | Presence::Metadata(_), Some(lower))) => {
+                self.lower.describe(lower)
+            }
+            _ => format!("upper {upper}: node {}", node.0),
+        }
     }
 
-    /// Returns whether the answer may wait for a file system.
-    pub(crate) fn reads_a_file(&self, request: &Request<'_>) -> bool {
-        !matches!(request.operation, Operation::Lookup { .. })
+    /// Returns whether the answer may wait for a file system, as all do that are not for
+    /// the names and attributes of layers.
+    pub(crate) fn may_wait(request: &Request<'_>) -> bool {
+        matches!(
+            request.operation,
+            Operation::Read { .. }
+                | Operation::Write { .. }
+                | Operation::Fsync { .. }
+                | Operation::FsyncDir
+                | Operation::SyncFs
+                | Operation::SetAttr(_)
+                | Operation::Open { .. }
+                | Operation::Allocate { .. }
+                | Operation::CopyFileRange { .. }
+        )
     }
 
     /// Answers a request, as [`View::answer`].
     pub fn answer(&self, request: &Request<'_>) -> Result<Reply<'_>> {
-        if request.operation.is_change() {
-            return Err(Error::Refused(Errno::ROFS));
+        let node = request.node;
+        match request.operation {
+            Operation::Lookup { name } => self.look_up(node, name),
+            Operation::Forget { lookups } => {
+                self.forget(node, lookups);
+                Ok(Reply::Silent)
+            }
+            Operation::GetAttr => Ok(Reply::Attr(self.attr(&*self.node(node)?)?)),
+            Operation::SetAttr(attributes) => self.set_attr(node, &attributes),
+            Operation::ReadLink => self.read_link(node),
+            Operation::ReadDir { offset } => self.list(node, offset, false),
+            Operation::ReadDirPlus { offset } => self.list(node, offset, true),
+            Operation::StatFs => Ok(Reply::StatFs(self.upper.stat_fs()?)),
+            Operation::GetXattr { name, size } => self.get_xattr(node, name, size),
+            Operation::ListXattr { size } => self.list_xattr(node, size),
+            Operation::Access { mask } if self.access == Access::Owner => {
+                self.check_access(node, mask)
+            }
+            Operation::Symlink { .. }
+            | Operation::MkNod { .. }
+            | Operation::MkDir { .. }
+            | Operation::Create { .. }
+            | Operation::TmpFile { .. }
+            | Operation::Link { .. }
+            | Operation::Unlink { .. }
+            | Operation::RmDir { .. }
+            | Operation::Rename { .. } => self.answer_name(request),
+            _ => self.answer_file(request),
         }
-        self.lower.answer(request)
+    }
+
+    /// Answers what is about names.
+    fn answer_name(&self, request: &Request<'_>) -> Result<Reply<'_>> {
+        let node = request.node;
+        match request.operation {
+            Operation::Link { file, name } => self.link(file, node, name),
+            Operation::Unlink { name } => self.unlink(node, name),
+            Operation::RmDir { name } => self.rmdir(node, name),
+            Operation::Rename {
+                name,
+                to,
+                new_name,
+                flags,
+            } => self.rename((node, name), (to, new_name), flags),
+            _ => self.make(request),
+        }
+    }
+
+    /// Answers what is about contents.
+    fn answer_file(&self, request: &Request<'_>) -> Result<Reply<'_>> {
+        let node = request.node;
+        match request.operation {
+            Operation::Open { flags, .. } => self.open_file(node, flags),
+            Operation::Release => self.release(node),
+            Operation::Read { offset, size } => self.read(node, offset, size),
+            Operation::Write {
+                offset,
+                data,
+                kill_privileges,
+            } => self.write(node, offset, data, kill_privileges),
+            Operation::Fsync { data_only } => self.fsync(node, data_only),
+            Operation::FsyncDir => self.fsync_directory(node),
+            Operation::SyncFs => self.upper.sync().map(|()| Reply::Done),
+            Operation::Allocate {
+                offset,
+                length,
+                mode,
+            } => self.allocate(node, offset, length, mode),
+            Operation::CopyFileRange {
+                offset,
+                to,
+                to_offset,
+                length,
+            } => self.copy_range((node, offset), (to, to_offset), length),
+            Operation::Seek { offset, whence } => self.seek(node, offset, whence),
+            Operation::SetXattr {
+                name,
+                value,
+                flags,
+                kill_sgid,
+            } => self.set_xattr(node, name, value, flags, kill_sgid),
+            Operation::RemoveXattr { name } => self.remove_xattr(node, name),
+            // The kernel does these by itself from then on.
+            _ => Err(Error::Refused(Errno::NOSYS)),
+        }
+    }
+
+    fn forget(&self, node: NodeId, lookups: u64) {
+        for node in self.nodes.forget(node, lookups) {
+            self.directories.remove(node.id);
+            if let Some(lower) = node.state().lower.filter(|lower| *lower != NodeId::ROOT) {
+                self.give_back(lower);
+            }
+        }
+    }
+
+    /// Gives a reference to a node of the layers below back.
+    fn give_back(&self, lower: NodeId) {
+        let forget = asked(lower, Operation::Forget { lookups: 1 });
+        if let Err(error) = self.lower.answer(&forget) {
+            tracing::debug!(node = lower.0, "forget: {error}");
+        }
+    }
+
+    fn node(&self, id: NodeId) -> Result<Arc<Node>> {
+        self.nodes.get(id).ok_or(Error::Refused(Errno::STALE))
+    }
+
+    /// Returns a node that is a directory, or `ENOTDIR`.
+    fn directory(&self, id: NodeId) -> Result<Arc<Node>> {
+        let node = self.node(id)?;
+        if node.is_directory() {
+            Ok(node)
+        } else {
+            Err(Error::Refused(Errno::NOTDIR))
+        }
+    }
+
+    /// Opens the directory of the upper that a node stands for.
+    fn directory_fd(&self, node: &Node) -> Result<Arc<OwnedFd>> {
+        self.directories.get(node.id, || {
+            let Some(place) = self.nodes.place(node.id) else {
+                if node.id == NodeId::ROOT {
+                    return entry::subdirectory(self.upper.root(), b".");
+                }
+                return Err(Error::Refused(Errno::STALE));
+            };
+            let above = self.directory_fd(&*self.node(place.parent)?)?;
+            entry::subdirectory(&above, &place.name)
+        })
+    }
+
+    /// Opens the inode that the upper has for a node.
+    fn inode(&self, node: &Node) -> Result<Inode> {
+        const ATTEMPTS: u32 = 8;
+        if node.is_directory() {
+            return Ok(Inode(self.directory_fd(node)?));
+        }
+        for _ in 0..ATTEMPTS {
+            let (kept, expected) = {
+                let state = node.state();
+                (state.kept.clone(), state.presence.upper_ino())
+            };
+            if let Some(inode) = kept {
+                return Ok(inode);
+            }
+            let Some(place) = self.nodes.place(node.id) else {
+                continue;
+            };
+            let above = self.directory_fd(&*self.node(place.parent)?)?;
+            // Another thread may have moved the name, and made something else there.
+            match Inode::at(&above, &place.name) {
+                Ok(inode) if Some(inode.attr()?.attr.ino) == expected => return Ok(inode),
+                Ok(_) | Err(Error::Refused(Errno::NOENT)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::Refused(Errno::STALE))
+    }
+
+    /// Returns the number of an inode of the upper.
+    fn derived_ino(&self, inode: &crate::layer::directory::RealAttr) -> Ino {
+        self.lower.real_ino(inode)
+    }
+
+    /// Keeps names from moving between directories.
+    fn still_tree(&self) -> RwLockReadGuard<'_, ()> {
+        self.tree.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets names move between directories.
+    fn moving_tree(&self) -> RwLockWriteGuard<'_, ()> {
+        self.tree.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes a question to the view below.
+fn asked(node: NodeId, operation: Operation<'_>) -> Request<'_> {
+    Request {
+        node,
+        caller: crate::Caller::default(),
+        operation,
     }
 }

@@ -61,6 +61,11 @@ impl FileType {
         }
     }
 
+    /// Returns the type as `mknod(2)` takes it.
+    pub(crate) fn for_mknod(self) -> rustix::fs::FileType {
+        rustix::fs::FileType::from_raw_mode(self.mode_bits())
+    }
+
     /// Returns the `d_type` of this type (`DT_REG` and so on).
     pub fn dirent_type(self) -> u32 {
         self.mode_bits() >> 12

@@ -7,6 +7,7 @@
 //! replace. Nothing here trusts a length that it did not check.
 
 pub(crate) mod abi;
+pub(crate) mod backing;
 pub(crate) mod company;
 pub(crate) mod crew;
 pub(crate) mod decode;

@@ -5,7 +5,7 @@
 //! until the mount is gone; to drop it takes the mount away.
 
 mod error;
-mod handshake;
+pub(crate) mod handshake;
 mod mountinfo;
 mod mountpoint;
 mod options;
@@ -30,6 +30,7 @@ pub use unmount::{Busy, unmount};
 
 use crate::Tree;
 pub use crate::kernel::Statistics;
+use crate::kernel::backing::Backings;
 use crate::kernel::crew::Crew;
 use crate::kernel::device;
 use crate::kernel::serve::{Server, Service};
@@ -50,7 +51,7 @@ const READ_AHEAD_KIB: u32 = 1024;
 pub struct Session {
     tree: Arc<Tree>,
     mount: Mounted,
-    descriptor: OwnedFd,
+    descriptor: Arc<OwnedFd>,
     options: MountOptions,
     statistics: Arc<Statistics>,
     stop: stop::Stop,
@@ -90,6 +91,8 @@ impl Session {
             file_system_type,
         };
         raise_read_ahead(device);
+        let descriptor = Arc::new(descriptor);
+        offer_backings(&tree, &options, &descriptor);
         Ok(Self {
             tree,
             mount,
@@ -197,6 +200,20 @@ impl Session {
                 return self.mount.remove();
             }
         }
+    }
+}
+
+/// Gives a writable tree the registry of files that the kernel reads and writes by itself,
+/// where that was asked for and is allowed.
+fn offer_backings(tree: &Tree, options: &MountOptions, descriptor: &Arc<OwnedFd>) {
+    let Tree::Active(active) = tree else { return };
+    if !options.writable || options.cache != CacheMode::Passthrough {
+        return;
+    }
+    match Backings::of(descriptor) {
+        Ok(backings) => active.set_backings(backings),
+        // Only a matter of speed: without privilege, or of a kernel that cannot.
+        Err(errno) => debug!("pass nothing through: {errno}"),
     }
 }
 

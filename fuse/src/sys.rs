@@ -8,14 +8,24 @@
     reason = "the one place for calls that the compiler cannot check"
 )]
 
+use std::ffi::c_void;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::from_mut;
 
 use memmap2::{Mmap, MmapOptions};
 use rustix::io::Errno;
-use rustix::ioctl::{Setter, ioctl, opcode};
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, Setter, ioctl, opcode};
+
+use crate::kernel::abi::BackingMap;
 
 /// `FUSE_DEV_IOC_CLONE` of `fuse.h`: `_IOR(229, 0, uint32_t)`.
-const FUSE_DEV_IOC_CLONE: rustix::ioctl::Opcode = opcode::read::<u32>(229, 0);
+const FUSE_DEV_IOC_CLONE: Opcode = opcode::read::<u32>(229, 0);
+
+/// `FUSE_DEV_IOC_BACKING_OPEN` of `fuse.h`: `_IOW(229, 1, struct fuse_backing_map)`.
+const FUSE_DEV_IOC_BACKING_OPEN: Opcode = opcode::write::<BackingMap>(229, 1);
+
+/// `FUSE_DEV_IOC_BACKING_CLOSE` of `fuse.h`: `_IOW(229, 2, uint32_t)`.
+const FUSE_DEV_IOC_BACKING_CLOSE: Opcode = opcode::write::<u32>(229, 2);
 
 /// Maps the whole of a file for reading.
 ///
@@ -38,6 +48,53 @@ pub(crate) fn clone_fuse_device(
     // SAFETY: the opcode takes a pointer to a u32 that it only reads; it changes no
     // memory of this process.
     unsafe { ioctl(device, Setter::<FUSE_DEV_IOC_CLONE, u32>::new(number)) }
+}
+
+/// Registers a file with the connection of `session` and returns its number.
+pub(crate) fn open_fuse_backing(
+    session: BorrowedFd<'_>,
+    file: BorrowedFd<'_>,
+) -> Result<i32, Errno> {
+    let map = BackingMap {
+        fd: file.as_raw_fd(),
+        flags: 0,
+        padding: 0,
+    };
+    // SAFETY: `OpenBacking` gives the opcode the structure that it only reads; the
+    // descriptor in it is open during the call, and the kernel keeps the file, not the number.
+    unsafe { ioctl(session, OpenBacking(map)) }
+}
+
+/// Gives a number of [`open_fuse_backing`] back.
+pub(crate) fn close_fuse_backing(session: BorrowedFd<'_>, id: i32) -> Result<(), Errno> {
+    let id = id.cast_unsigned();
+    // SAFETY: the opcode takes a pointer to a u32 that it only reads; it changes no
+    // memory of this process.
+    unsafe { ioctl(session, Setter::<FUSE_DEV_IOC_BACKING_CLOSE, u32>::new(id)) }
+}
+
+/// The call whose result is a number: rustix has no pattern for one that also takes a
+/// structure.
+struct OpenBacking(BackingMap);
+
+// SAFETY: the opcode is that of a call that reads a `fuse_backing_map` at the pointer, which
+// is what `BackingMap` is, and writes nothing; its result is no pointer.
+unsafe impl Ioctl for OpenBacking {
+    type Output = i32;
+
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> Opcode {
+        FUSE_DEV_IOC_BACKING_OPEN
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        from_mut(&mut self.0).cast()
+    }
+
+    unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> Result<i32, Errno> {
+        Ok(out)
+    }
 }
 
 /// Puts a copy of `with` in the place of `descriptor`, whose file is thereby closed.
@@ -73,6 +130,18 @@ pub(crate) fn is_resident(bytes: &[u8]) -> bool {
         libc::mincore(start.cast(), length, map.as_mut_ptr())
     };
     result == 0 && map.iter().all(|page| page & 1 == 1)
+}
+
+/// Gives the calling thread a file mode creation mask and a current directory of its own.
+pub(crate) fn unshare_file_system_attributes() -> Result<(), Errno> {
+    // SAFETY: CLONE_FS only detaches what other threads no longer see; no memory and no
+    // descriptor changes.
+    let result = unsafe { libc::unshare(libc::CLONE_FS) };
+    if result < 0 {
+        Err(last_errno())
+    } else {
+        Ok(())
+    }
 }
 
 fn last_errno() -> Errno {

@@ -6,9 +6,9 @@ use crate::{ActiveView, NodeId, Reply, Request, Result, View};
 #[derive(Debug)]
 pub enum Tree {
     /// A chain of layers.
-    View(View),
+    View(Box<View>),
     /// An upper over a chain of layers.
-    Active(ActiveView),
+    Active(Box<ActiveView>),
 }
 
 impl Tree {
@@ -24,7 +24,7 @@ impl Tree {
     pub fn has_xattrs(&self) -> bool {
         match self {
             Self::View(view) => view.has_xattrs(),
-            Self::Active(active) => active.has_xattrs(),
+            Self::Active(_) => true,
         }
     }
 
@@ -42,22 +42,22 @@ impl Tree {
     }
 
     /// Returns whether the answer may wait for a file system.
-    pub(crate) fn reads_a_file(&self, request: &Request<'_>) -> bool {
+    pub(crate) fn may_wait(&self, request: &Request<'_>) -> bool {
         match self {
             Self::View(view) => view.reads_a_file(request),
-            Self::Active(active) => active.reads_a_file(request),
+            Self::Active(_) => ActiveView::may_wait(request),
         }
     }
 }
 
 impl From<View> for Tree {
     fn from(view: View) -> Self {
-        Self::View(view)
+        Self::View(Box::new(view))
     }
 }
 
 impl From<ActiveView> for Tree {
     fn from(active: ActiveView) -> Self {
-        Self::Active(active)
+        Self::Active(Box::new(active))
     }
 }

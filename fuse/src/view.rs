@@ -13,6 +13,7 @@
 //! [`session`](crate::session).
 
 mod attributes;
+mod below;
 mod contents;
 mod directories;
 mod directory;
@@ -28,10 +29,14 @@ mod xattrs;
 
 use rustix::io::Errno;
 
+pub(crate) use contents::read_fully;
+pub(crate) use files::OpenFiles;
+pub(crate) use names::LONGEST_NAME;
+pub(crate) use xattrs::sized;
+
 use crate::{Error, FileType, Layer, NodeId, Operation, Reply, Request, Result};
 use directories::Directories;
 use directory::Directory;
-use files::OpenFiles;
 use identity::{Decoded, Identity};
 use links::{LowerLinks, Place};
 use nodes::Nodes;

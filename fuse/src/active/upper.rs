@@ -1,8 +1,28 @@
-//! The upper directory and its work directory.
+//! The upper directory and its work directory: what is on disk, and nothing of the view.
+//!
+//! Everything goes through descriptors of directories and single names, so that no
+//! path is ever walked through what an image holds. Half-made things stand in the
+//! work directory.
 
-use std::path::Path;
+pub(super) mod entry;
+mod inode;
+mod marks;
+mod thread;
+mod work;
 
-use crate::Result;
+pub(super) use inode::Inode;
+pub(super) use marks::UpperMarks;
+pub(super) use thread::with_umask;
+pub(super) use work::Staged;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::{Error, Result, StatFs};
+use work::Work;
 
 /// In which namespace of extended attributes the marks of overlayfs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -12,6 +32,17 @@ pub enum XattrSpace {
     Trusted,
     /// `user.overlay.*`.
     User,
+}
+
+impl XattrSpace {
+    /// Returns the full name of a mark.
+    pub(super) fn name(self, mark: &str) -> String {
+        let space = match self {
+            Self::Trusted => "trusted",
+            Self::User => "user",
+        };
+        format!("{space}.overlay.{mark}")
+    }
 }
 
 /// How an upper is used.
@@ -25,14 +56,121 @@ pub struct UpperOptions {
 
 /// A directory that takes what is written, with a work directory on the same file system.
 #[derive(Debug)]
-pub struct Upper {}
+pub struct Upper {
+    label: PathBuf,
+    root: OwnedFd,
+    pub(super) work: Work,
+    pub(super) options: UpperOptions,
+    /// Keeps others from using the two directories at the same time.
+    _locks: [OwnedFd; 2],
+}
 
 impl Upper {
     /// Opens an upper and its work directory, and clears what a crash left in the latter.
     ///
     /// Fails with `EXDEV` where the two are on different file systems, and with `EBUSY`
     /// where another mount uses one of them.
-    pub fn open(_upper: &Path, _work: &Path, _options: UpperOptions) -> Result<Self> {
-        Ok(Self {})
+    pub fn open(upper: &Path, work: &Path, options: UpperOptions) -> Result<Self> {
+        let root = open_directory(upper)?;
+        let work_root = open_directory(work)?;
+        let device = |fd: &OwnedFd, path| -> Result<u64> {
+            let stat = rustix::fs::fstat(fd).map_err(Error::system("stat", path))?;
+            Ok(stat.st_dev)
+        };
+        if device(&root, upper)? != device(&work_root, work)? {
+            return Err(Error::system("use as work directory", work)(Errno::XDEV));
+        }
+        let locks = [lock(&root, upper)?, lock(&work_root, work)?];
+        Ok(Self {
+            label: upper.to_owned(),
+            root,
+            work: Work::open(&work_root, work, options)?,
+            options,
+            _locks: locks,
+        })
+    }
+
+    /// Returns the root of the upper.
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Returns the path that the upper was opened at, for messages.
+    pub(super) fn label(&self) -> &Path {
+        &self.label
+    }
+
+    /// Returns `statfs` of the file system.
+    pub(super) fn stat_fs(&self) -> Result<StatFs> {
+        let stat = rustix::fs::fstatvfs(&self.root)?;
+        let block_size = u32::try_from(stat.f_frsize).unwrap_or(4096);
+        Ok(StatFs {
+            blocks: stat.f_blocks,
+            blocks_free: stat.f_bfree,
+            blocks_available: stat.f_bavail,
+            files: stat.f_files,
+            files_free: stat.f_ffree,
+            block_size,
+            name_length: u32::try_from(stat.f_namemax).unwrap_or(255),
+        })
+    }
+
+    /// Sets the owner of an inode.
+    pub(super) fn set_owner(
+        &self,
+        inode: &Inode,
+        uid: Option<u32>,
+        gid: Option<u32>,
+    ) -> Result<()> {
+        match inode.chown(uid, gid) {
+            // Without privilege everything belongs to the one user.
+            Err(Error::Refused(Errno::PERM)) if self.options.xattrs == XattrSpace::User => Ok(()),
+            set => set,
+        }
+    }
+
+    /// Gives a copy an attribute of what it is copied from.
+    pub(super) fn carry_xattr(&self, inode: &Inode, shown: &[u8], value: &[u8]) -> Result<()> {
+        let Some(stored) = crate::layer::marks::stored_xattr(shown) else {
+            return Ok(());
+        };
+        match inode.set_stored_xattr(&stored, value, 0) {
+            // Without privilege only those of users can be set.
+            Err(Error::Refused(Errno::PERM | Errno::OPNOTSUPP))
+                if self.options.xattrs == XattrSpace::User =>
+            {
+                Ok(())
+            }
+            set => set,
+        }
+    }
+
+    /// Makes all that was written last.
+    pub(super) fn sync(&self) -> Result<()> {
+        if self.options.volatile {
+            return Ok(());
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(&self.root, c".", flags, Mode::empty())?;
+        Ok(rustix::fs::syncfs(root)?)
+    }
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(Error::system("open", path))
+}
+
+/// Takes the lock of a directory; it goes with the descriptor.
+fn lock(directory: &OwnedFd, path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(directory, c".", flags, Mode::empty())
+        .map_err(Error::system("open", path))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(Error::system("use, as another mount does,", path)(
+            Errno::BUSY,
+        )),
+        Err(errno) => Err(Error::system("lock", path)(errno)),
     }
 }

@@ -13,9 +13,9 @@ pub(crate) use attributes::{
     AccessIn, GetxattrIn, GetxattrOut, SETXATTR_ACL_KILL_SGID, SetattrIn, SetxattrIn, fattr,
 };
 pub(crate) use files::{
-    CopyFileRangeIn, CopyFileRangeOut, FSYNC_FDATASYNC, FallocateIn, FsyncIn, IoctlIn, IoctlOut,
-    LseekIn, LseekOut, OPEN_KILL_SUIDGID, OpenIn, OpenOut, ReadIn, WRITE_KILL_SUIDGID, WriteIn,
-    WriteOut, fopen,
+    BackingMap, CopyFileRangeIn, CopyFileRangeOut, FSYNC_FDATASYNC, FallocateIn, FsyncIn, IoctlIn,
+    IoctlOut, LseekIn, LseekOut, OPEN_KILL_SUIDGID, OpenIn, OpenOut, ReadIn, WRITE_KILL_SUIDGID,
+    WriteIn, WriteOut, fopen,
 };
 pub(crate) use names::{CreateIn, LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn};
 
@@ -182,6 +182,7 @@ mod tests {
             ("copy_file_range_out", size_of::<CopyFileRangeOut>(), 8),
             ("ioctl_in", size_of::<IoctlIn>(), 32),
             ("ioctl_out", size_of::<IoctlOut>(), 16),
+            ("backing_map", size_of::<BackingMap>(), 16),
         ];
         for (name, actual, expected) in cases {
             assert_eq!(actual, expected, "{name}");

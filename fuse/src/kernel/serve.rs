@@ -196,7 +196,7 @@ impl<'s> Server<'s> {
             }
             Err(malformed) => return reject(&self.device, malformed),
         };
-        if has_watch && self.service.tree.reads_a_file(&question.request) {
+        if has_watch && self.service.tree.may_wait(&question.request) {
             self.service.crew.hand_over_watch();
             has_watch = false;
         }

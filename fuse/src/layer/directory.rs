@@ -6,7 +6,7 @@
 //! later, this very view included, is ever entered.
 
 mod listing;
-mod xattr;
+pub(crate) mod xattr;
 
 pub(crate) use listing::Listing;
 
@@ -42,6 +42,17 @@ pub(crate) struct RealAttr {
 }
 
 impl RealAttr {
+    /// Returns the attributes of a name in a directory.
+    pub(crate) fn at(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<Self> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        stat(directory, name, flags)
+    }
+
+    /// Returns the attributes of what is open.
+    pub(crate) fn of(inode: impl AsFd) -> rustix::io::Result<Self> {
+        stat(inode, c"", AtFlags::EMPTY_PATH)
+    }
+
     /// Returns the type of the entry.
     pub(crate) fn file_type(&self) -> FileType {
         FileType::of_mode(self.attr.mode).unwrap_or(FileType::Regular)

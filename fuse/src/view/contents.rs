@@ -82,7 +82,7 @@ impl View {
         }
     }
 
-    fn open_file(&self, node: NodeId, layer: u32, path: &[u8]) -> Result<Arc<OwnedFd>> {
+    pub(super) fn open_file(&self, node: NodeId, layer: u32, path: &[u8]) -> Result<Arc<OwnedFd>> {
         self.files.get(node, || {
             let layer = self.stack.directory(layer)?;
             match layer.attr(path)?.file_type() {
@@ -105,7 +105,8 @@ impl View {
     }
 }
 
-fn read_fully(file: &OwnedFd, offset: u64, size: usize) -> rustix::io::Result<Vec<u8>> {
+/// Reads `size` bytes from an offset, or all up to the end of the file.
+pub(crate) fn read_fully(file: &OwnedFd, offset: u64, size: usize) -> rustix::io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(size);
     while bytes.len() < size {
         let at = offset.checked_add(bytes.len() as u64).ok_or(Errno::INVAL)?;

@@ -11,7 +11,7 @@ const CAPACITY: usize = 128;
 
 /// The files read last.
 #[derive(Debug, Default)]
-pub(super) struct OpenFiles(Mutex<Inner>);
+pub(crate) struct OpenFiles(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -22,7 +22,7 @@ struct Inner {
 impl OpenFiles {
     /// Returns the open file of a node, and opens it where it is not. The lock is not
     /// held while a file is opened or closed.
-    pub(super) fn get(
+    pub(crate) fn get(
         &self,
         node: NodeId,
         open: impl FnOnce() -> Result<OwnedFd>,
@@ -42,7 +42,7 @@ impl OpenFiles {
     }
 
     /// Closes the file of a node.
-    pub(super) fn remove(&self, node: NodeId) {
+    pub(crate) fn remove(&self, node: NodeId) {
         let removed = self.lock().files.remove(&node);
         drop(removed);
     }

@@ -15,7 +15,7 @@ use crate::layer::directory::RealAttr;
 use crate::{Attr, DirEntry, Entry, Error, FileType, Ino, Listing, NodeId, Reply, Result};
 
 /// The longest name of any Linux file system, in bytes (`NAME_MAX`).
-pub(super) const LONGEST_NAME: usize = 255;
+pub(crate) const LONGEST_NAME: usize = 255;
 
 /// The directory of a directory layer that was opened last: all entries of one
 /// listing mostly come from the same.

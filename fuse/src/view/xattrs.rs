@@ -113,7 +113,7 @@ impl View {
 
 /// Answers bytes as `getxattr(2)` and `listxattr(2)` do: their length for a buffer of
 /// no size, `ERANGE` for one that is too small.
-fn sized(bytes: Cow<'_, [u8]>, size: u32) -> Result<Reply<'_>> {
+pub(crate) fn sized(bytes: Cow<'_, [u8]>, size: u32) -> Result<Reply<'_>> {
     let length = u32::try_from(bytes.len()).map_err(|_| Error::Refused(Errno::TOOBIG))?;
     match size {
         0 => Ok(Reply::Length(length)),

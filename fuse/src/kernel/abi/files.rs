@@ -146,3 +146,12 @@ pub(crate) struct IoctlOut {
     pub(crate) in_iovs: u32,
     pub(crate) out_iovs: u32,
 }
+
+/// `struct fuse_backing_map`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct BackingMap {
+    pub(crate) fd: i32,
+    pub(crate) flags: u32,
+    pub(crate) padding: u64,
+}

@@ -23,6 +23,8 @@ pub(crate) struct Listing {
     records: Box<[Record]>,
     /// Whether the directory hides what the layers below hold in it.
     pub(crate) opaque: bool,
+    /// Whether some whiteouts are files `.wh.NAME`.
+    pub(crate) has_whiteout_files: bool,
 }
 
 /// One name: where it stands in `names`, and what it is.
@@ -51,6 +53,11 @@ pub(super) struct RawEntry {
 }
 
 impl Listing {
+    /// Reads a directory that is open for reading, with its marks.
+    pub(crate) fn of_open(directory: &OwnedFd) -> rustix::io::Result<Self> {
+        Self::read(directory, Marks::read(directory)?)
+    }
+
     /// Reads a directory that is open for reading.
     pub(super) fn read(directory: &OwnedFd, marks: Marks) -> rustix::io::Result<Self> {
         let mut entries = Vec::new();
@@ -91,13 +98,17 @@ impl Listing {
                 }
             }
         }
+        let has_whiteout_files = !hidden.is_empty();
         for name in hidden {
             let kind = kinds.entry(name).or_insert(RecordKind::Whiteout);
             if let RecordKind::Directory { opaque } = kind {
                 *opaque = true;
             }
         }
-        Self::of_kinds(&kinds, opaque)
+        Ok(Self {
+            has_whiteout_files,
+            ..Self::of_kinds(&kinds, opaque)?
+        })
     }
 
     fn of_kinds(kinds: &BTreeMap<Vec<u8>, RecordKind>, opaque: bool) -> rustix::io::Result<Self> {
@@ -117,6 +128,7 @@ impl Listing {
             names: names.into(),
             records: records.into(),
             opaque,
+            has_whiteout_files: false,
         })
     }
 

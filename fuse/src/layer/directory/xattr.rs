@@ -16,18 +16,18 @@ const LONGEST: usize = 65536;
 
 /// The marks of overlayfs on one inode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     /// What a directory says of the layers below.
-    pub(super) opacity: Opacity,
+    pub(crate) opacity: Opacity,
     /// The file is a whiteout, if it is empty and its directory allows such.
-    pub(super) whiteout: bool,
+    pub(crate) whiteout: bool,
     /// The mark by which the contents are not what they seem, where there is one.
-    pub(super) elsewhere: Option<&'static str>,
+    pub(crate) elsewhere: Option<&'static str>,
 }
 
 /// What the opaque mark of a directory says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Opacity {
+pub(crate) enum Opacity {
     /// Nothing.
     #[default]
     None,
@@ -49,7 +49,7 @@ impl Opacity {
 
 impl Marks {
     /// Reads the marks of an inode; a file system without attributes has none.
-    pub(super) fn read(inode: &OwnedFd) -> rustix::io::Result<Self> {
+    pub(crate) fn read(inode: &OwnedFd) -> rustix::io::Result<Self> {
         let mut marks = Self::default();
         for name in stored_names(inode)? {
             match marks::xattr_mark(&name) {
@@ -68,12 +68,12 @@ impl Marks {
 }
 
 /// Returns the value of the attribute that is shown as `name`.
-pub(super) fn value(inode: &OwnedFd, name: &[u8]) -> rustix::io::Result<Option<Vec<u8>>> {
+pub(crate) fn value(inode: &OwnedFd, name: &[u8]) -> rustix::io::Result<Option<Vec<u8>>> {
     marks::stored_xattr(name).map_or(Ok(None), |stored| stored_value(inode, &stored))
 }
 
 /// Returns the names of the attributes that are shown.
-pub(super) fn names(inode: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+pub(crate) fn names(inode: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
     let names = stored_names(inode)?;
     Ok(names
         .iter()
@@ -82,7 +82,8 @@ pub(super) fn names(inode: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
         .collect())
 }
 
-fn stored_value(inode: &OwnedFd, name: &[u8]) -> rustix::io::Result<Option<Vec<u8>>> {
+/// Returns the value of an attribute by the name that is on disk.
+pub(crate) fn stored_value(inode: &OwnedFd, name: &[u8]) -> rustix::io::Result<Option<Vec<u8>>> {
     match read(|buffer| rustix::fs::getxattr(magic_link(inode), name, buffer)) {
         Ok(value) => Ok(Some(value)),
         Err(Errno::NODATA) => Ok(None),
@@ -90,7 +91,8 @@ fn stored_value(inode: &OwnedFd, name: &[u8]) -> rustix::io::Result<Option<Vec<u
     }
 }
 
-fn stored_names(inode: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+/// Returns the names of all attributes; a file system without them has none.
+pub(crate) fn stored_names(inode: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
     let list = match read(|buffer| rustix::fs::listxattr(magic_link(inode), buffer)) {
         Ok(list) => list,
         // The file system has no attributes.

@@ -1,0 +1,116 @@
+//! What `stat` shows, and what `chmod`, `chown`, `truncate` and `utimensat` change.
+
+use rustix::io::Errno;
+
+use super::copy_up::Contents;
+use super::node::{Node, Presence};
+use super::{ActiveView, asked};
+use crate::{Attr, Error, NodeId, Operation, Reply, Result, SetAttr};
+
+/// What a write by somebody else than a privileged owner takes away.
+const SET_UID: u32 = libc::S_ISUID;
+const SET_GID: u32 = libc::S_ISGID;
+const GROUP_EXECUTE: u32 = libc::S_IXGRP;
+
+impl ActiveView {
+    /// Returns what `stat` shows of a node.
+    pub(super) fn attr(&self, node: &Node) -> Result<Attr> {
+        let (presence, lower, ino, is_kept) = {
+            let state = node.state();
+            if let (Some(gone), None) = (&state.gone, &state.kept) {
+                return Ok(**gone);
+            }
+            (state.presence, state.lower, state.ino, state.kept.is_some())
+        };
+        if let (Presence::Lower, Some(lower), false) = (presence, lower, is_kept) {
+            let attr = self.lower_attr(lower)?;
+            return Ok(Attr { ino, ..attr });
+        }
+        let attr = self.inode(node)?.attr()?.attr;
+        // As the kernel's overlayfs shows it: nobody counts the subdirectories of several
+        // layers.
+        let nlink = if node.is_directory() && lower.is_some() {
+            1
+        } else {
+            attr.nlink
+        };
+        let blocks = match presence {
+            Presence::Metadata(_) => attr.size.div_ceil(512),
+            _ => attr.blocks,
+        };
+        Ok(Attr {
+            ino,
+            blocks,
+            nlink,
+            ..attr
+        })
+    }
+
+    /// Answers a change of attributes.
+    pub(super) fn set_attr(&self, id: NodeId, set: &SetAttr) -> Result<Reply<'_>> {
+        let node = self.node(id)?;
+        if let Some(size) = set.size {
+            self.truncate(&node, size)?;
+        } else {
+            self.copy_up(&node, Contents::Later)?;
+        }
+        let inode = self.inode(&node)?;
+        if set.uid.is_some() || set.gid.is_some() {
+            self.upper.set_owner(&inode, set.uid, set.gid)?;
+        }
+        if let Some(mode) = set.mode {
+            inode.chmod(mode)?;
+        } else if set.kill_privileges {
+            self.kill_privileges(&node)?;
+        }
+        if set.atime.is_some() || set.mtime.is_some() {
+            inode.set_times(set.atime, set.mtime)?;
+        }
+        Ok(Reply::Attr(self.attr(&node)?))
+    }
+
+    /// Sets the size of a file; what is cut off is not copied up before.
+    pub(super) fn truncate(&self, node: &Node, size: u64) -> Result<()> {
+        if node.is_directory() {
+            return Err(Error::Refused(Errno::ISDIR));
+        }
+        self.copy_up(node, Contents::Until(size))?;
+        let file = self.file(node)?;
+        Ok(rustix::fs::ftruncate(file.fd(), size)?)
+    }
+
+    /// Clears the set-id bits, as a write by somebody without privilege does.
+    pub(super) fn kill_privileges(&self, node: &Node) -> Result<()> {
+        let inode = self.inode(node)?;
+        let mode = inode.attr()?.attr.mode;
+        let mut kept = mode & !SET_UID;
+        if mode & GROUP_EXECUTE != 0 {
+            kept &= !SET_GID;
+        }
+        if kept == mode {
+            return Ok(());
+        }
+        inode.chmod(kept)
+    }
+
+    /// Answers the target of a symbolic link.
+    pub(super) fn read_link(&self, id: NodeId) -> Result<Reply<'_>> {
+        let node = self.node(id)?;
+        match node.lower_alone() {
+            Some(lower) => self.lower.answer(&asked(lower, Operation::ReadLink)),
+            None => Ok(Reply::Bytes(self.inode(&node)?.link_target()?.into())),
+        }
+    }
+
+    /// Answers `access(2)` for the one user who can reach the mount, who may do
+    /// everything but execute what nobody may (rule 12).
+    pub(super) fn check_access(&self, id: NodeId, mask: u32) -> Result<Reply<'_>> {
+        const EXECUTE: u32 = 1;
+        let attr = self.attr(&*self.node(id)?)?;
+        let is_regular = attr.mode & libc::S_IFMT == libc::S_IFREG;
+        if mask & EXECUTE != 0 && is_regular && attr.mode & 0o111 == 0 {
+            return Err(Error::Refused(Errno::ACCESS));
+        }
+        Ok(Reply::Done)
+    }
+}

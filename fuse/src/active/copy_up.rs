@@ -1,0 +1,268 @@
+//! Copy-up: an inode of the layers below gets one in the upper, built in the work
+//! directory with all that belongs to it and then put into place.
+//!
+//! Contents are copied only when somebody will read or change them; until then the file
+//! in the upper has the size and the mark `metacopy`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::names::Kind;
+use super::node::{Node, Presence};
+use super::upper::{Inode, Staged, XattrSpace};
+use super::{ActiveView, asked};
+use crate::{Attr, Error, FileType, NodeId, Operation, Reply, Result, SetTime};
+
+/// What of a file's contents has to be in the upper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contents {
+    /// Nothing: only attributes change.
+    Later,
+    /// All before this offset.
+    Until(u64),
+}
+
+impl Contents {
+    /// Everything.
+    pub(super) const ALL: Self = Self::Until(u64::MAX);
+}
+
+impl ActiveView {
+    /// Sees to it that the upper has a node. Threads that come together copy once.
+    pub(super) fn copy_up(&self, node: &Node, contents: Contents) -> Result<()> {
+        if node.is_directory() {
+            return self.copy_up_directory(node);
+        }
+        let is_done = |presence| match presence {
+            Presence::Upper(_) => true,
+            Presence::Metadata(_) => contents == Contents::Later,
+            Presence::Lower => false,
+        };
+        if is_done(node.state().presence) {
+            return Ok(());
+        }
+        if let Some(place) = self.nodes.place(node.id) {
+            self.copy_up_directory(&*self.node(place.parent)?)?;
+        }
+        let _copying = node.copying();
+        let presence = node.state().presence;
+        match (presence, contents) {
+            _ if is_done(presence) => Ok(()),
+            (Presence::Lower, _) => self.copy_up_file(node, contents),
+            (_, Contents::Until(limit)) => self.complete(node, limit),
+            (_, Contents::Later) => Ok(()),
+        }
+    }
+
+    /// Sees to it that the upper has a directory and all above it.
+    pub(super) fn copy_up_directory(&self, node: &Node) -> Result<()> {
+        if node.state().presence != Presence::Lower {
+            return Ok(());
+        }
+        // A directory of the layers below moves only after it was copied up.
+        let place = self.nodes.place(node.id);
+        let place = place.ok_or(Error::Refused(Errno::NOENT))?;
+        self.copy_up_directory(&*self.node(place.parent)?)?;
+        let _copying = node.copying();
+        let Some(lower) = node.lower_alone() else {
+            return Ok(());
+        };
+        let (staged, inode) = self.upper.work.stage(|work, name| {
+            rustix::fs::mkdirat(work, name, Mode::RWXU)?;
+            Inode::at(work, name)
+        })?;
+        self.dress(&inode, lower, &self.lower_attr(lower)?)?;
+        self.put_into_place(node, staged, &inode, Presence::Upper)
+    }
+
+    fn copy_up_file(&self, node: &Node, contents: Contents) -> Result<()> {
+        let lower = node.state().lower.ok_or(Error::Refused(Errno::STALE))?;
+        let attr = self.lower_attr(lower)?;
+        let is_regular = node.file_type == FileType::Regular;
+        let without_contents = is_regular && contents == Contents::Later && attr.size > 0;
+        let (staged, inode) = self.stage_copy(node, lower, &attr, contents)?;
+        self.dress(&inode, lower, &attr)?;
+        // Nothing but a file or a directory takes attributes of users.
+        if attr.nlink == 1 && (is_regular || self.upper.options.xattrs == XattrSpace::Trusted) {
+            self.upper.set_number(&inode, node.state().ino)?;
+        }
+        if without_contents {
+            self.upper.set_metacopy(&inode)?;
+        }
+        let presence = if without_contents {
+            Presence::Metadata
+        } else {
+            Presence::Upper
+        };
+        if attr.nlink > 1 {
+            // This name leaves the others, and takes a number of its own.
+            node.state().ino = self.derived_ino(&inode.attr()?);
+        }
+        self.put_into_place(node, staged, &inode, presence)
+    }
+
+    /// Makes the copy of an inode in the work directory.
+    fn stage_copy(
+        &self,
+        node: &Node,
+        lower: NodeId,
+        attr: &Attr,
+        contents: Contents,
+    ) -> Result<(Staged<'_>, Inode)> {
+        let work = &self.upper.work;
+        match node.file_type {
+            FileType::Regular => {
+                let (staged, file) = work.stage(|work, name| {
+                    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+                    let mode = Mode::RUSR | Mode::WUSR;
+                    Ok(rustix::fs::openat(work, name, flags, mode)?)
+                })?;
+                match contents {
+                    Contents::Later => rustix::fs::ftruncate(&file, attr.size)?,
+                    Contents::Until(limit) => {
+                        self.copy_contents(lower, &file, limit.min(attr.size))?;
+                        self.sync_file(&file)?;
+                    }
+                }
+                Ok((staged, Inode(Arc::new(file))))
+            }
+            FileType::Symlink => {
+                let target = self.lower_link_target(lower)?;
+                work.stage(|work, name| {
+                    rustix::fs::symlinkat(&target[..], work, name)?;
+                    Inode::at(work, name)
+                })
+            }
+            file_type => work.stage(|work, name| {
+                let (kind, mode) = (file_type.for_mknod(), Mode::RUSR | Mode::WUSR);
+                rustix::fs::mknodat(work, name, kind, mode, u64::from(attr.rdev))?;
+                Inode::at(work, name)
+            }),
+        }
+    }
+
+    /// Gives an inode in the work directory everything but contents: owner, attributes,
+    /// mode and times, in the order in which none takes away what another set.
+    fn dress(&self, inode: &Inode, lower: NodeId, attr: &Attr) -> Result<()> {
+        self.upper
+            .set_owner(inode, Some(attr.uid), Some(attr.gid))?;
+        for (name, value) in self.lower.xattrs(lower)? {
+            self.upper.carry_xattr(inode, &name, &value)?;
+        }
+        if FileType::of_mode(attr.mode) != Some(FileType::Symlink) {
+            inode.chmod(attr.mode)?;
+        }
+        inode.set_times(Some(SetTime::At(attr.atime)), Some(SetTime::At(attr.mtime)))
+    }
+
+    /// Puts a copy where the node is in the view; the times of the directory stay. A node
+    /// without a name keeps its copy open instead.
+    fn put_into_place(
+        &self,
+        node: &Node,
+        staged: Staged<'_>,
+        inode: &Inode,
+        presence: fn(crate::Ino) -> Presence,
+    ) -> Result<()> {
+        let ino = inode.attr()?.attr.ino;
+        let _tree = self.still_tree();
+        if let Some(place) = self.nodes.place(node.id) {
+            let above = self.node(place.parent)?;
+            let above_fd = self.directory_fd(&above)?;
+            let mut inside = above.directory_mut();
+            // It may have been removed before the lock was taken.
+            if self
+                .nodes
+                .place(node.id)
+                .is_some_and(|now| now.name == place.name)
+            {
+                self.load(&above, &mut inside)?;
+                let before = Inode(Arc::clone(&above_fd)).attr()?.attr;
+                staged.place_new(&above_fd, &place.name)?;
+                let times = (SetTime::At(before.atime), SetTime::At(before.mtime));
+                Inode(above_fd).set_times(Some(times.0), Some(times.1))?;
+                if let Some(names) = inside.names.as_mut() {
+                    names.set(&place.name, Kind::Entry(node.file_type), true);
+                }
+                self.arrived(node, presence(ino), None);
+                return Ok(());
+            }
+        }
+        if node.is_directory() {
+            return Err(Error::Refused(Errno::NOENT));
+        }
+        self.arrived(node, presence(ino), Some(inode.clone()));
+        Ok(())
+    }
+
+    fn arrived(&self, node: &Node, presence: Presence, kept: Option<Inode>) {
+        let mut state = node.state();
+        state.presence = presence;
+        if let Some(kept) = kept {
+            state.kept = Some(kept);
+            state.is_file = node.file_type == FileType::Regular;
+        }
+        drop(state);
+        if let Some(ino) = presence.upper_ino() {
+            self.nodes.copied_up(node, ino);
+        }
+    }
+
+    /// Gives a file that is in the upper without its contents those before `limit`. The
+    /// mark goes last: until then the contents below are the true ones.
+    fn complete(&self, node: &Node, limit: u64) -> Result<()> {
+        const CAPABILITY: &[u8] = b"security.capability";
+        let (lower, presence) = {
+            let state = node.state();
+            (state.lower, state.presence)
+        };
+        let (Some(lower), Some(ino)) = (lower, presence.upper_ino()) else {
+            return Err(Error::Refused(Errno::STALE));
+        };
+        let inode = self.inode(node)?;
+        let file = inode.open()?;
+        let before = inode.attr()?.attr;
+        // A write takes it away.
+        let capability = inode.stored_xattr(CAPABILITY)?;
+        self.copy_contents(lower, &file, limit.min(before.size))?;
+        if limit < before.size {
+            rustix::fs::ftruncate(&file, limit)?;
+        }
+        self.sync_file(&file)?;
+        if let Some(capability) = capability {
+            inode.set_stored_xattr(CAPABILITY, &capability, 0)?;
+        }
+        inode.set_times(
+            Some(SetTime::At(before.atime)),
+            Some(SetTime::At(before.mtime)),
+        )?;
+        self.upper.clear_metacopy(&inode)?;
+        node.state().presence = Presence::Upper(ino);
+        Ok(())
+    }
+
+    fn sync_file(&self, file: &OwnedFd) -> Result<()> {
+        if !self.upper.options.volatile {
+            rustix::fs::fsync(file.as_fd())?;
+        }
+        Ok(())
+    }
+
+    /// Returns the attributes of a node of the layers below.
+    pub(super) fn lower_attr(&self, lower: NodeId) -> Result<Attr> {
+        match self.lower.answer(&asked(lower, Operation::GetAttr))? {
+            Reply::Attr(attr) => Ok(attr),
+            _ => Err(Error::Refused(Errno::IO)),
+        }
+    }
+
+    pub(super) fn lower_link_target(&self, lower: NodeId) -> Result<Vec<u8>> {
+        match self.lower.answer(&asked(lower, Operation::ReadLink))? {
+            Reply::Bytes(target) => Ok(target.into_owned()),
+            _ => Err(Error::Refused(Errno::IO)),
+        }
+    }
+}

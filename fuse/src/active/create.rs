@@ -1,0 +1,409 @@
+//! New names: files, directories, devices, links.
+//!
+//! What belongs to the process that serves is made where it is to be, with the mask of
+//! the caller; anything else is made in the work directory and put into place complete.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::copy_up::Contents;
+use super::names::{Kind, Names};
+use super::node::{Directory, Found, Node, Presence};
+use super::upper::{Inode, Staged, entry, with_umask};
+use super::{ActiveView, files};
+use crate::layer::marks::{NameMark, name_mark};
+use crate::view::LONGEST_NAME;
+use crate::{Caller, Error, FileType, NodeId, Operation, Reply, Request, Result};
+
+/// Something that is to be made.
+#[derive(Clone, Copy, Debug)]
+struct New<'a> {
+    caller: Caller,
+    umask: u32,
+    mode: u32,
+    what: What<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What<'a> {
+    Directory,
+    File,
+    Special { rdev: u32 },
+    Symlink { target: &'a [u8] },
+}
+
+/// How a name stands before something is made there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Vacancy {
+    /// A whiteout hides what the layers below have.
+    pub(super) is_whiteout: bool,
+    /// The layers below have the name.
+    pub(super) is_over_lower: bool,
+}
+
+impl ActiveView {
+    /// Answers the making of a name.
+    pub(super) fn make(&self, request: &Request<'_>) -> Result<Reply<'_>> {
+        let (name, umask, mode, what) = match request.operation {
+            Operation::Symlink { name, target } => (name, 0, 0o777, What::Symlink { target }),
+            Operation::MkDir { name, mode, umask } => (name, umask, mode, What::Directory),
+            Operation::MkNod {
+                name,
+                mode,
+                rdev,
+                umask,
+            } => (name, umask, mode, what_of(mode, rdev)?),
+            Operation::Create {
+                name,
+                flags,
+                mode,
+                umask,
+            } => return self.create(request, name, flags, (mode, umask)),
+            Operation::TmpFile { mode, umask, .. } => {
+                return self.make_unnamed(request, mode, umask);
+            }
+            _ => return Err(Error::Refused(Errno::NOSYS)),
+        };
+        let new = New {
+            caller: request.caller,
+            umask,
+            mode,
+            what,
+        };
+        let (node, _) = self.make_name(request.node, name, new)?;
+        Ok(Reply::Entry(self.entry(&node)?))
+    }
+
+    /// Answers `open` with `O_CREAT` of a name that was absent when the kernel looked.
+    fn create(
+        &self,
+        request: &Request<'_>,
+        name: &[u8],
+        flags: u32,
+        (mode, umask): (u32, u32),
+    ) -> Result<Reply<'_>> {
+        let new = New {
+            caller: request.caller,
+            umask,
+            mode,
+            what: What::File,
+        };
+        let (node, file) = match self.make_name(request.node, name, new) {
+            Err(Error::Refused(Errno::EXIST)) if flags & libc::O_EXCL.cast_unsigned() == 0 => {
+                let directory = self.directory(request.node)?;
+                let node = self.child(&directory, name)?;
+                let node = node.ok_or(Error::Refused(Errno::NOENT))?;
+                let opened = self.open_file(node.id, flags);
+                let entry = self.entry(&node)?;
+                let Reply::Opened(opened) = opened.inspect_err(|_| self.forget(node.id, 1))? else {
+                    return Err(Error::Refused(Errno::IO));
+                };
+                return Ok(Reply::Created(entry, opened));
+            }
+            other => other?,
+        };
+        self.answer_created(&node, file, files::writes(flags))
+    }
+
+    fn answer_created(&self, node: &Node, file: Inode, writes: bool) -> Result<Reply<'_>> {
+        {
+            let mut state = node.state();
+            state.kept = Some(file);
+            state.is_file = true;
+        }
+        let entry = self.entry(node)?;
+        match self.opened(node, writes) {
+            Ok(opened) => Ok(Reply::Created(entry, opened)),
+            Err(error) => {
+                self.forget(node.id, 1);
+                Err(error)
+            }
+        }
+    }
+
+    /// Answers `open` with `O_TMPFILE`.
+    fn make_unnamed(&self, request: &Request<'_>, mode: u32, umask: u32) -> Result<Reply<'_>> {
+        let file = with_umask(umask, || {
+            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+            let mode = Mode::from_raw_mode(mode & 0o7777);
+            Ok(rustix::fs::openat(self.upper.work.fd(), c".", flags, mode)?)
+        })?;
+        let inode = Inode(Arc::new(file));
+        if !is_own(request.caller) {
+            let Caller { uid, gid } = request.caller;
+            self.upper.set_owner(&inode, Some(uid), Some(gid))?;
+        }
+        let found = self.found(&inode)?;
+        let (node, _) = self.nodes.adopt(None, FileType::Regular, found);
+        self.answer_created(&node, inode, true)
+    }
+
+    /// Makes a name, whose node gets a reference.
+    fn make_name(
+        &self,
+        directory: NodeId,
+        name: &[u8],
+        new: New<'_>,
+    ) -> Result<(Arc<Node>, Inode)> {
+        refuse_reserved(name)?;
+        let directory = self.directory(directory)?;
+        self.copy_up_directory(&directory)?;
+        let _tree = self.still_tree();
+        let mut inside = directory.directory_mut();
+        let vacancy = self.vacancy(&directory, &mut inside, name)?;
+        let above = self.directory_fd(&directory)?;
+        let inode = if is_own(new.caller) && !vacancy.is_whiteout {
+            new.make_at(above.as_fd(), name)?
+        } else {
+            let (staged, inode) = self.stage_new(&Inode(Arc::clone(&above)), &new)?;
+            if matches!(new.what, What::Directory) && vacancy.is_over_lower {
+                self.upper.set_opaque(&inode)?;
+            }
+            fill(
+                &inside,
+                vacancy,
+                staged,
+                (above.as_fd(), name),
+                new.what.is_directory(),
+            )?;
+            inode
+        };
+        let found = self.found(&inode)?;
+        let file_type = new.file_type();
+        let (node, _) = self
+            .nodes
+            .adopt(Some((directory.id, name)), file_type, found);
+        if let Some(names) = inside.names.as_mut() {
+            names.set(name, Kind::Entry(file_type), vacancy.is_over_lower);
+        }
+        if new.what.is_directory() {
+            node.directory_mut().names = Some(Names::default());
+        }
+        Ok((node, inode))
+    }
+
+    /// Makes something in the work directory, with the owner that it would have where it
+    /// is to be, and what it would inherit there.
+    fn stage_new(&self, above: &Inode, new: &New<'_>) -> Result<(Staged<'_>, Inode)> {
+        const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+        let parent = above.attr()?.attr;
+        let passes_group_on = parent.mode & libc::S_ISGID != 0;
+        let default_acl = above.stored_xattr(DEFAULT_ACL)?;
+        let gid = if passes_group_on {
+            parent.gid
+        } else {
+            new.caller.gid
+        };
+        let work = &self.upper.work;
+        let (staged, inode) = if passes_group_on || default_acl.is_some() {
+            let (_nest, nest) = work.stage(|work, name| {
+                rustix::fs::mkdirat(work, name, Mode::RWXU)?;
+                Inode::at(work, name)
+            })?;
+            if let Some(acl) = default_acl {
+                nest.set_stored_xattr(DEFAULT_ACL, &acl, 0)?;
+            }
+            self.upper.set_owner(&nest, None, Some(gid))?;
+            if passes_group_on {
+                nest.chmod(0o2700)?;
+            }
+            work.stage(|work, name| {
+                let inode = new.make_at(nest.fd(), name)?;
+                rustix::fs::renameat(nest.fd(), name, work, name)?;
+                Ok(inode)
+            })?
+        } else {
+            work.stage(|work, name| new.make_at(work, name))?
+        };
+        let mode = inode.attr()?.attr.mode;
+        self.upper
+            .set_owner(&inode, Some(new.caller.uid), Some(gid))?;
+        // A change of owner clears them.
+        if mode & (libc::S_ISUID | libc::S_ISGID) != 0 && !new.what.is_directory() {
+            inode.chmod(mode)?;
+        }
+        Ok((staged, inode))
+    }
+
+    /// Returns how a name stands, or `EEXIST`.
+    pub(super) fn vacancy(
+        &self,
+        node: &Node,
+        inside: &mut Directory,
+        name: &[u8],
+    ) -> Result<Vacancy> {
+        if inside.is_removed {
+            return Err(Error::Refused(Errno::NOENT));
+        }
+        self.load(node, inside)?;
+        let upper = inside.names.as_ref().and_then(|names| names.get(name));
+        match upper {
+            Some(found) if found.kind == Kind::Whiteout => Ok(Vacancy {
+                is_whiteout: true,
+                is_over_lower: found.is_over_lower,
+            }),
+            Some(_) => Err(Error::Refused(Errno::EXIST)),
+            None => match inside.lower {
+                Some(lower) if self.lower.has_name(lower, name)? => {
+                    Err(Error::Refused(Errno::EXIST))
+                }
+                _ => Ok(Vacancy {
+                    is_whiteout: false,
+                    is_over_lower: false,
+                }),
+            },
+        }
+    }
+
+    /// Answers `link`.
+    pub(super) fn link(&self, file: NodeId, directory: NodeId, name: &[u8]) -> Result<Reply<'_>> {
+        refuse_reserved(name)?;
+        let node = self.node(file)?;
+        if node.is_directory() {
+            return Err(Error::Refused(Errno::PERM));
+        }
+        let directory = self.directory(directory)?;
+        self.copy_up(&node, Contents::Later)?;
+        self.point_below(&node)?;
+        self.copy_up_directory(&directory)?;
+        let inode = self.inode(&node)?;
+        {
+            let _tree = self.still_tree();
+            let mut inside = directory.directory_mut();
+            let vacancy = self.vacancy(&directory, &mut inside, name)?;
+            let above = self.directory_fd(&directory)?;
+            if vacancy.is_whiteout {
+                let (staged, ()) = self.upper.work.stage(|work, name| inode.link(work, name))?;
+                fill(&inside, vacancy, staged, (above.as_fd(), name), false)?;
+            } else {
+                inode.link(&above, name)?;
+            }
+            if let Some(names) = inside.names.as_mut() {
+                names.set(name, Kind::Entry(node.file_type), vacancy.is_over_lower);
+            }
+            if self.nodes.place(node.id).is_none() {
+                self.nodes.set_place(node.id, Some((directory.id, name)));
+            }
+        }
+        self.nodes.refer(node.id);
+        Ok(Reply::Entry(self.entry(&node)?))
+    }
+
+    fn found(&self, inode: &Inode) -> Result<Found> {
+        let real = inode.attr()?;
+        Ok(Found {
+            ino: self.derived_ino(&real),
+            presence: Presence::Upper(real.attr.ino),
+            lower: None,
+        })
+    }
+}
+
+impl New<'_> {
+    fn file_type(&self) -> FileType {
+        match self.what {
+            What::Directory => FileType::Directory,
+            What::File => FileType::Regular,
+            What::Symlink { .. } => FileType::Symlink,
+            What::Special { .. } => FileType::of_mode(self.mode).unwrap_or(FileType::Regular),
+        }
+    }
+
+    /// Makes it under a name that is free.
+    fn make_at(&self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<Inode> {
+        let mode = Mode::from_raw_mode(self.mode & 0o7777);
+        with_umask(self.umask, || {
+            match self.what {
+                What::File => {
+                    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+                    let file: OwnedFd = rustix::fs::openat(directory, name, flags, mode)?;
+                    return Ok(Inode(Arc::new(file)));
+                }
+                What::Directory => rustix::fs::mkdirat(directory, name, mode)?,
+                What::Special { rdev } => {
+                    let kind = self.file_type().for_mknod();
+                    rustix::fs::mknodat(directory, name, kind, mode, u64::from(rdev))?;
+                }
+                What::Symlink { target } => rustix::fs::symlinkat(target, directory, name)?,
+            }
+            Inode::at(directory, name)
+        })
+    }
+}
+
+impl What<'_> {
+    fn is_directory(self) -> bool {
+        matches!(self, Self::Directory)
+    }
+}
+
+/// Puts what was staged where a name is free, over a whiteout if there is one.
+pub(super) fn fill(
+    inside: &Directory,
+    vacancy: Vacancy,
+    staged: Staged<'_>,
+    (above, name): (BorrowedFd<'_>, &[u8]),
+    is_directory: bool,
+) -> Result<()> {
+    if !vacancy.is_whiteout {
+        return staged.place_new(above, name);
+    }
+    if !is_directory {
+        staged.place(above, name)?;
+    } else if entry::has(above, name)? {
+        staged.swap(above, name)?;
+    } else {
+        staged.place_new(above, name)?;
+    }
+    clear_whiteout_file(inside, above, name)
+}
+
+/// Takes a whiteout of the form `.wh.NAME` away, where the directory has such.
+pub(super) fn clear_whiteout_file(
+    inside: &Directory,
+    above: BorrowedFd<'_>,
+    name: &[u8],
+) -> Result<()> {
+    let has_files = inside
+        .names
+        .as_ref()
+        .is_some_and(|names| names.has_whiteout_files);
+    if !has_files {
+        return Ok(());
+    }
+    match entry::unlink(above, &[b".wh.", name].concat()) {
+        Err(Error::Refused(Errno::NOENT)) => Ok(()),
+        cleared => cleared,
+    }
+}
+
+/// Returns what `mknod` is to make.
+fn what_of(mode: u32, rdev: u32) -> Result<What<'static>> {
+    match FileType::of_mode(mode) {
+        Some(FileType::Regular) | None => Ok(What::File),
+        // Nobody could tell it from a whiteout.
+        Some(FileType::CharDevice) if rdev == 0 => Err(Error::Refused(Errno::PERM)),
+        Some(FileType::Directory) => Err(Error::Refused(Errno::PERM)),
+        Some(_) => Ok(What::Special { rdev }),
+    }
+}
+
+/// Refuses names that are too long, or would be marks.
+pub(super) fn refuse_reserved(name: &[u8]) -> Result<()> {
+    if name.len() > LONGEST_NAME {
+        return Err(Error::Refused(Errno::NAMETOOLONG));
+    }
+    if name_mark(name) != NameMark::None {
+        return Err(Error::Refused(Errno::INVAL));
+    }
+    Ok(())
+}
+
+/// Returns whether what this process makes belongs to the caller already.
+fn is_own(caller: Caller) -> bool {
+    rustix::process::geteuid().as_raw() == caller.uid
+        && rustix::process::getegid().as_raw() == caller.gid
+}

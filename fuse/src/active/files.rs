@@ -1,0 +1,144 @@
+//! Open files: opened, closed, and made to last.
+
+use rustix::io::Errno;
+
+use super::ActiveView;
+use super::copy_up::Contents;
+use super::node::{Node, Presence};
+use super::upper::Inode;
+use super::upper::entry;
+use crate::kernel::backing::Backing;
+use crate::{Error, FileType, NodeId, Opened, Reply, Result};
+
+const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
+
+impl ActiveView {
+    /// Answers the opening of a file. One that is opened to be written is copied up
+    /// first; one that is cut to nothing needs no contents for that.
+    pub(super) fn open_file(&self, id: NodeId, flags: u32) -> Result<Reply<'_>> {
+        let node = self.node(id)?;
+        refuse_unless_regular(&node)?;
+        let writes = writes(flags);
+        if flags & libc::O_TRUNC.cast_unsigned() != 0 {
+            self.truncate(&node, 0)?;
+        } else if writes {
+            self.copy_up(&node, Contents::ALL)?;
+        }
+        Ok(Reply::Opened(self.opened(&node, writes)?))
+    }
+
+    /// Counts one more handle. The kernel reads and writes by itself where it may: all
+    /// handles of an inode do or none, so never while one is open that does not.
+    pub(super) fn opened(&self, node: &Node, writes: bool) -> Result<Opened> {
+        let presence = node.state().presence;
+        let file = match (self.backings.get(), presence) {
+            (Some(_), Presence::Upper(_)) => Some(self.file(node)?),
+            _ => None,
+        };
+        let has_set_id = match &file {
+            // The kernel writes with the rights of this process, which would leave them.
+            Some(file) if writes => file.attr()?.attr.mode & SET_ID != 0,
+            _ => false,
+        };
+        let mut state = node.state();
+        let is_first = state.opens == 0;
+        state.opens += 1;
+        if let (Some(backings), Some(file), true, false) =
+            (self.backings.get(), file, is_first, has_set_id)
+            && let Ok(backing) = backings.register(file.fd())
+        {
+            state.backing = Some(backing);
+            state.kept = Some(file);
+            state.is_file = true;
+            // What the kernel's own writes change, its cache of the node does not see.
+            state.is_cache_stale = true;
+        }
+        let backing = state.backing.as_ref().map(Backing::id);
+        Ok(Opened {
+            keep_cache: !state.is_cache_stale,
+            backing,
+        })
+    }
+
+    /// Answers that a handle is closed for good.
+    pub(super) fn release(&self, id: NodeId) -> Result<Reply<'_>> {
+        let node = self.node(id)?;
+        let has_name = self.nodes.place(id).is_some();
+        let mut state = node.state();
+        state.opens = state.opens.saturating_sub(1);
+        let mut closed = None;
+        if state.opens == 0 {
+            closed = Some((state.backing.take(), None));
+            if has_name {
+                closed = closed.map(|(backing, _)| (backing, state.kept.take()));
+                state.is_file = false;
+            }
+        }
+        drop(state);
+        drop(closed);
+        Ok(Reply::Done)
+    }
+
+    /// Returns the file that the upper has for a node, open. It stays open while a
+    /// handle of the node is.
+    pub(super) fn file(&self, node: &Node) -> Result<Inode> {
+        {
+            let state = node.state();
+            if let (Some(kept), true) = (&state.kept, state.is_file) {
+                return Ok(kept.clone());
+            }
+        }
+        let file = self.inode(node)?.open()?;
+        let mut state = node.state();
+        if let (Some(kept), true) = (&state.kept, state.is_file) {
+            return Ok(kept.clone());
+        }
+        if state.opens == 0 && state.kept.is_none() {
+            return Ok(Inode(std::sync::Arc::new(file)));
+        }
+        Ok(state.keep_file(file))
+    }
+
+    /// Answers `fsync`.
+    pub(super) fn fsync(&self, id: NodeId, data_only: bool) -> Result<Reply<'_>> {
+        if self.upper.options.volatile {
+            return Err(Error::Refused(Errno::NOSYS));
+        }
+        let node = self.node(id)?;
+        if node.state().presence != Presence::Lower {
+            let file = self.file(&node)?;
+            if data_only {
+                rustix::fs::fdatasync(file.fd())?;
+            } else {
+                rustix::fs::fsync(file.fd())?;
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Answers `fsync` of a directory.
+    pub(super) fn fsync_directory(&self, id: NodeId) -> Result<Reply<'_>> {
+        if self.upper.options.volatile {
+            return Err(Error::Refused(Errno::NOSYS));
+        }
+        let node = self.directory(id)?;
+        if node.state().presence != Presence::Lower && !node.directory().is_removed {
+            entry::sync_directory(self.directory_fd(&node)?)?;
+        }
+        Ok(Reply::Done)
+    }
+}
+
+/// Refuses what has no contents.
+pub(super) fn refuse_unless_regular(node: &Node) -> Result<()> {
+    match node.file_type {
+        FileType::Regular => Ok(()),
+        FileType::Directory => Err(Error::Refused(Errno::ISDIR)),
+        _ => Err(Error::Refused(Errno::INVAL)),
+    }
+}
+
+/// Returns whether a file opened with these flags can be written.
+pub(super) fn writes(flags: u32) -> bool {
+    flags & libc::O_ACCMODE.cast_unsigned() != libc::O_RDONLY.cast_unsigned()
+}

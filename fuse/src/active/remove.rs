@@ -1,0 +1,203 @@
+//! Names that go: a whiteout is left only where something below is hidden by it.
+
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+
+use super::names::Kind;
+use super::node::{Directory, Node, Presence};
+use super::upper::entry;
+use super::{ActiveView, asked};
+use crate::{Attr, Error, FileType, NodeId, Operation, Reply, Result};
+
+impl ActiveView {
+    /// Answers `unlink`. Nothing is copied up for it.
+    pub(super) fn unlink(&self, directory: NodeId, name: &[u8]) -> Result<Reply<'_>> {
+        let directory = self.directory(directory)?;
+        let victim = self.child(&directory, name)?;
+        let victim = victim.ok_or(Error::Refused(Errno::NOENT))?;
+        let removed = if victim.is_directory() {
+            Err(Error::Refused(Errno::ISDIR))
+        } else {
+            self.unlink_node(&directory, name, &victim)
+        };
+        self.forget(victim.id, 1);
+        removed.map(|()| Reply::Done)
+    }
+
+    fn unlink_node(&self, directory: &Node, name: &[u8], victim: &Node) -> Result<()> {
+        self.copy_up_directory(directory)?;
+        let _tree = self.still_tree();
+        let mut inside = directory.directory_mut();
+        self.load(directory, &mut inside)?;
+        let above = self.directory_fd(directory)?;
+        self.keep(victim)?;
+        let found = inside.names.as_ref().and_then(|names| names.get(name));
+        let found = found.map(|found| (found.kind, found.is_over_lower));
+        match found {
+            Some((Kind::Whiteout, _)) => return Err(Error::Refused(Errno::NOENT)),
+            Some((Kind::Entry(_), false)) => entry::unlink(&above, name)?,
+            Some((Kind::Entry(_), true)) => {
+                self.upper.work.stage_whiteout()?.place(&above, name)?;
+            }
+            None => self.upper.work.link_whiteout(&above, name)?,
+        }
+        self.removed(directory, &mut inside, name, victim);
+        Ok(())
+    }
+
+    /// Answers `rmdir`.
+    pub(super) fn rmdir(&self, directory: NodeId, name: &[u8]) -> Result<Reply<'_>> {
+        let directory = self.directory(directory)?;
+        let victim = self.child(&directory, name)?;
+        let victim = victim.ok_or(Error::Refused(Errno::NOENT))?;
+        let removed = if victim.is_directory() {
+            self.rmdir_node(&directory, name, &victim)
+        } else {
+            Err(Error::Refused(Errno::NOTDIR))
+        };
+        self.forget(victim.id, 1);
+        removed.map(|()| Reply::Done)
+    }
+
+    fn rmdir_node(&self, directory: &Node, name: &[u8], victim: &Node) -> Result<()> {
+        self.copy_up_directory(directory)?;
+        let _tree = self.still_tree();
+        let mut inside = directory.directory_mut();
+        self.load(directory, &mut inside)?;
+        let mut within = victim.directory_mut();
+        self.refuse_unless_empty(victim, &mut within)?;
+        let above = self.directory_fd(directory)?;
+        self.keep(victim)?;
+        let found = inside.names.as_ref().and_then(|names| names.get(name));
+        let found = found.map(|found| (found.kind, found.is_over_lower));
+        match found {
+            Some((Kind::Whiteout, _)) => return Err(Error::Refused(Errno::NOENT)),
+            Some((Kind::Entry(_), true)) => {
+                // What is left of it in the work directory goes with its whiteouts.
+                self.upper.work.stage_whiteout()?.swap(&above, name)?;
+            }
+            Some((Kind::Entry(_), false)) => match entry::rmdir(&above, name) {
+                Err(Error::Refused(Errno::NOTEMPTY)) => {
+                    let away = self.upper.work.stage(|work, other| {
+                        entry::rename(
+                            (&above, name),
+                            (work, other),
+                            rustix::fs::RenameFlags::empty(),
+                        )
+                    })?;
+                    drop(away);
+                }
+                removed => removed?,
+            },
+            None => self.upper.work.link_whiteout(&above, name)?,
+        }
+        within.is_removed = true;
+        drop(within);
+        self.removed(directory, &mut inside, name, victim);
+        self.directories.remove(victim.id);
+        Ok(())
+    }
+
+    /// Records that a name went.
+    fn removed(&self, directory: &Node, inside: &mut Directory, name: &[u8], victim: &Node) {
+        let is_lower = inside.lower.is_some();
+        if let Some(names) = inside.names.as_mut() {
+            match names.get(name).map(|found| found.is_over_lower) {
+                Some(false) => names.remove(name),
+                Some(true) => names.set(name, Kind::Whiteout, true),
+                None if is_lower => names.set(name, Kind::Whiteout, true),
+                None => {}
+            }
+        }
+        self.unplace(directory.id, name, victim);
+    }
+
+    /// Takes a node from its place, if it is this one: it may have others.
+    pub(super) fn unplace(&self, directory: NodeId, name: &[u8], victim: &Node) {
+        let place = self.nodes.place(victim.id);
+        if place.is_some_and(|place| place.parent == directory && *place.name == *name) {
+            self.nodes.set_place(victim.id, None);
+        }
+    }
+
+    /// Keeps of a node what can be asked for after its name is gone: an inode of the
+    /// upper that is open or has other names, else its attributes.
+    pub(super) fn keep(&self, victim: &Node) -> Result<()> {
+        let (presence, opens, is_file) = {
+            let state = victim.state();
+            (state.presence, state.opens, state.is_file)
+        };
+        if is_file {
+            return Ok(());
+        }
+        let attr = self.attr(victim)?;
+        let is_last = attr.nlink <= 1 || victim.is_directory();
+        if presence != Presence::Lower && !victim.is_directory() {
+            if opens > 0 && victim.file_type == FileType::Regular {
+                self.file(victim)?;
+                return Ok(());
+            }
+            if !is_last {
+                let inode = self.inode(victim)?;
+                victim.state().kept = Some(inode);
+                return Ok(());
+            }
+        }
+        let nlink = if victim.is_directory() {
+            0
+        } else {
+            attr.nlink.saturating_sub(1)
+        };
+        victim.state().gone = Some(Box::new(Attr { nlink, ..attr }));
+        Ok(())
+    }
+
+    /// Refuses a directory that shows names.
+    pub(super) fn refuse_unless_empty(&self, node: &Node, inside: &mut Directory) -> Result<()> {
+        self.load(node, inside)?;
+        let not_empty = Error::Refused(Errno::NOTEMPTY);
+        let Some(names) = inside.names.as_ref() else {
+            return Err(not_empty);
+        };
+        if names.iter().any(|name| name.kind != Kind::Whiteout) {
+            return Err(not_empty);
+        }
+        let Some(lower) = inside.lower else {
+            return Ok(());
+        };
+        let operation = Operation::ReadDir { offset: 2 };
+        let Reply::Listing(listing) = self.lower.answer(&asked(lower, operation))? else {
+            return Err(Error::Refused(Errno::IO));
+        };
+        for entry in listing.entries {
+            if !names.is_whiteout(&entry?.name) {
+                return Err(not_empty);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an empty directory of the upper truly empty, that something can be renamed
+    /// over it.
+    pub(super) fn clear_whiteouts(
+        &self,
+        inside: &Directory,
+        above: impl AsFd,
+        name: &[u8],
+    ) -> Result<()> {
+        let has_any = inside
+            .names
+            .as_ref()
+            .is_some_and(|names| names.iter().next().is_some());
+        if !has_any {
+            return Ok(());
+        }
+        let (staged, inode) = self.upper.work.stage(|work, name| {
+            rustix::fs::mkdirat(work, name, rustix::fs::Mode::RWXU)?;
+            super::upper::Inode::at(work, name)
+        })?;
+        self.upper.set_opaque(&inode)?;
+        staged.swap(above, name)
+    }
+}

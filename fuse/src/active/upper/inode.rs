@@ -1,0 +1,154 @@
+//! One inode of the upper, reached by a descriptor of any kind.
+//!
+//! What has no call for descriptors opened with `O_PATH` goes through the name in
+//! `/proc/self/fd`, which leads to the inode itself, symbolic links included.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use crate::layer::directory::{RealAttr, xattr};
+use crate::{Result, SetTime};
+
+/// An inode of the upper.
+#[derive(Clone, Debug)]
+pub(in crate::active) struct Inode(pub(in crate::active) Arc<OwnedFd>);
+
+impl Inode {
+    /// Opens what a name stands for, without following it.
+    pub(in crate::active) fn at(directory: impl AsFd, name: &[u8]) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+        Ok(Self(Arc::new(fd)))
+    }
+
+    /// Returns the descriptor.
+    pub(in crate::active) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Opens the inode, a regular file, for reading and, where that is allowed, writing.
+    pub(in crate::active) fn open(&self) -> Result<OwnedFd> {
+        let open =
+            |flags| rustix::fs::openat(CWD, self.path(), flags | OFlags::CLOEXEC, Mode::empty());
+        match open(OFlags::RDWR) {
+            // Immutable and append-only files can still be read.
+            Err(Errno::PERM | Errno::ACCESS) => Ok(open(OFlags::RDONLY)?),
+            opened => Ok(opened?),
+        }
+    }
+
+    /// Returns the attributes.
+    pub(in crate::active) fn attr(&self) -> Result<RealAttr> {
+        Ok(RealAttr::of(&*self.0)?)
+    }
+
+    /// Sets owner and group.
+    pub(in crate::active) fn chown(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        Ok(rustix::fs::chownat(
+            &*self.0,
+            c"",
+            uid.map(Uid::from_raw),
+            gid.map(Gid::from_raw),
+            AtFlags::EMPTY_PATH,
+        )?)
+    }
+
+    /// Sets the permission bits. A symbolic link has none that count.
+    pub(in crate::active) fn chmod(&self, mode: u32) -> Result<()> {
+        Ok(rustix::fs::chmodat(
+            CWD,
+            self.path(),
+            Mode::from_raw_mode(mode & 0o7777),
+            AtFlags::empty(),
+        )?)
+    }
+
+    /// Sets the times that are there.
+    pub(in crate::active) fn set_times(
+        &self,
+        atime: Option<SetTime>,
+        mtime: Option<SetTime>,
+    ) -> Result<()> {
+        let times = Timestamps {
+            last_access: timespec(atime),
+            last_modification: timespec(mtime),
+        };
+        Ok(rustix::fs::utimensat(
+            CWD,
+            self.path(),
+            &times,
+            AtFlags::empty(),
+        )?)
+    }
+
+    /// Sets an attribute under the name that is on disk.
+    pub(in crate::active) fn set_stored_xattr(
+        &self,
+        name: &[u8],
+        value: &[u8],
+        flags: u32,
+    ) -> Result<()> {
+        let flags = XattrFlags::from_bits_retain(flags);
+        Ok(rustix::fs::setxattr(self.path(), name, value, flags)?)
+    }
+
+    /// Takes an attribute away by the name that is on disk.
+    pub(in crate::active) fn remove_stored_xattr(&self, name: &[u8]) -> Result<()> {
+        Ok(rustix::fs::removexattr(self.path(), name)?)
+    }
+
+    /// Returns the value of the attribute that is shown as `name`.
+    pub(in crate::active) fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(xattr::value(&self.0, name)?)
+    }
+
+    /// Returns the value of an attribute by the name that is on disk.
+    pub(in crate::active) fn stored_xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        match xattr::stored_value(&self.0, name) {
+            Ok(value) => Ok(value),
+            // The file system has no attributes.
+            Err(Errno::OPNOTSUPP) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Returns the names of the attributes that are shown.
+    pub(in crate::active) fn xattr_names(&self) -> Result<Vec<Vec<u8>>> {
+        Ok(xattr::names(&self.0)?)
+    }
+
+    /// Returns the target of a symbolic link.
+    pub(in crate::active) fn link_target(&self) -> Result<Vec<u8>> {
+        Ok(rustix::fs::readlinkat(&*self.0, c"", Vec::new())?.into_bytes())
+    }
+
+    /// Gives the inode one more name.
+    pub(in crate::active) fn link(&self, directory: impl AsFd, name: &[u8]) -> Result<()> {
+        Ok(rustix::fs::linkat(
+            CWD,
+            self.path(),
+            directory,
+            name,
+            AtFlags::SYMLINK_FOLLOW,
+        )?)
+    }
+
+    fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd())
+    }
+}
+
+fn timespec(time: Option<SetTime>) -> rustix::fs::Timespec {
+    let nanoseconds = |tv_nsec| rustix::fs::Timespec { tv_sec: 0, tv_nsec };
+    match time {
+        None => nanoseconds(rustix::fs::UTIME_OMIT),
+        Some(SetTime::Now) => nanoseconds(rustix::fs::UTIME_NOW),
+        Some(SetTime::At(time)) => rustix::fs::Timespec {
+            tv_sec: time.seconds,
+            tv_nsec: time.nanoseconds.into(),
+        },
+    }
+}
