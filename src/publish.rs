@@ -7,6 +7,8 @@
 //! for blobs and layers by the caller before the record that names them: one sync
 //! for all that a pull has published.
 
+mod remove;
+
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -15,6 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
+
+pub(crate) use remove::remove_tree;
 
 /// What a publication found at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +70,7 @@ impl Drop for Staging {
     fn drop(&mut self) {
         if !self.is_published {
             // What stays is removed by the next sweep.
-            drop(fs::remove_dir_all(&self.path));
+            drop(remove_tree(&self.path));
         }
     }
 }
@@ -119,7 +123,7 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 pub(crate) fn retire_directory(path: &Path, tmp: &Path) -> io::Result<()> {
     let away = tmp.join(unique_name());
     fs::rename(path, &away)?;
-    fs::remove_dir_all(&away)
+    remove_tree(&away)
 }
 
 fn parent_of(path: &Path) -> &Path {
