@@ -57,7 +57,7 @@ impl Session {
     }
 
     fn snapshots(&self) -> Snapshots {
-        Snapshots::new(self.store.meta(), self.namespace.clone())
+        Snapshots::new(&self.store, self.namespace.clone())
     }
 
     fn content(&self) -> Content {

@@ -17,6 +17,7 @@
 
 mod ahead;
 mod hold;
+mod plan;
 mod unpack;
 mod verify;
 
@@ -34,6 +35,7 @@ use crate::publish;
 use crate::store::{self, FileLock, LockError, LockName, Locks};
 
 pub use hold::Hold;
+pub use plan::LayerPlan;
 pub(crate) use unpack::Unpacking;
 pub use verify::Verified;
 

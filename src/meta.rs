@@ -25,7 +25,8 @@ use crate::publish;
 use crate::store::{LockError, LockName, Locks};
 
 pub use key::Namespace;
-pub use record::{ContentRecord, ImageRecord, Kind, Labels, SnapshotRecord};
+pub(crate) use record::SnapshotCounter;
+pub use record::{ContentRecord, ImageRecord, Kind, Labels, SnapshotId, SnapshotRecord, Usage};
 pub(crate) use transaction::Transaction;
 
 /// How long a transaction waits for those of other processes.

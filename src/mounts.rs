@@ -10,15 +10,15 @@
 
 mod child;
 mod log;
-mod path;
 mod plan;
 mod process;
 mod record;
 mod start;
 mod stop;
 
+pub use crate::layers::LayerPlan;
 pub use child::{serve_child, serve_here};
-pub use plan::{AccessMode, LayerPlan, MountPlan};
+pub use plan::{AccessMode, MountPlan, UpperPlan, XattrMode};
 pub use record::{MountRecord, Records};
 pub use start::start;
 pub use stop::stop;
@@ -31,6 +31,7 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::layers::LayerError;
+use crate::snapshots::SnapshotError;
 use crate::store::StoreError;
 
 /// The command of the executable that serves one mount; not for people.
@@ -48,6 +49,9 @@ pub enum MountsError {
     /// A layer could not be opened or held.
     #[error(transparent)]
     Layer(#[from] LayerError),
+    /// A snapshot could not be held.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The layers could not be shown as one tree.
     #[error("open the view for {}", point.display())]
     View {
@@ -112,6 +116,7 @@ impl MountsError {
                 source: mica_fuse::Error::Corrupt { .. },
                 ..
             }) => Some("pull the image again"),
+            Self::Snapshot(error) => error.hint(),
             Self::Refused { hint, .. } => hint.as_deref(),
             _ => None,
         }

@@ -1,50 +1,54 @@
-//! Committed snapshots: chains of layers under the names of their chain IDs.
+//! Snapshots: chains of layers, read-only or with a directory for changes on top.
 //!
-//! A snapshot of a pulled image has no files of its own: it names a layer of the
-//! layer store and the snapshot below. Names, kinds and errors are containerd's.
+//! A snapshot is *active* (writable), a *view* (read-only) or *committed* (immutable, and
+//! a parent of others). One that a pull has made has no files of its own: it names a layer
+//! of the layer store, and its name is the chain ID. All others have a directory
+//! ([`directory`]); commit turns that of an active snapshot into a layer by changing the
+//! record alone. Names, kinds, rules and errors are containerd's, and there is one rule
+//! more: what a mount of ours uses can be neither committed nor removed.
+
+mod chain;
+mod create;
+mod directory;
+mod error;
+mod labels;
+mod mounts;
+mod usage;
 
 use jiff::Timestamp;
-use thiserror::Error;
+use rustix::io::Errno;
 
-use crate::meta::{Kind, Labels, Meta, MetaError, Namespace, SnapshotRecord, Transaction};
-use crate::oci::{ChainId, DiffId};
+use crate::layers::{LayerError, Layers};
+use crate::meta::{Kind, Labels, Meta, Namespace, SnapshotId, SnapshotRecord, Transaction, Usage};
+use crate::store::Store;
 
-/// How many snapshots may stand on top of each other.
-const MAX_DEPTH: usize = 4096;
+use chain::find;
+use directory::failed_call;
 
-/// Why a snapshot could not be found or used.
-#[derive(Debug, Error)]
-pub enum SnapshotError {
-    /// There is no snapshot of this name.
-    #[error("snapshot {0:?} does not exist")]
-    NotFound(String),
-    /// A snapshot names a parent that is not there.
-    #[error("parent {parent:?} of snapshot {name:?} does not exist")]
-    Parent {
-        /// The snapshot.
-        name: String,
-        /// The parent that it names.
-        parent: String,
-    },
-    /// Parents form a ring, or a chain longer than any image's.
-    #[error("snapshot {0:?} has too many ancestors")]
-    TooDeep(String),
-    /// The records could not be read or changed.
-    #[error(transparent)]
-    Meta(#[from] MetaError),
-}
+pub(crate) use chain::{commit_chain, needed};
+pub(crate) use directory::Directories;
+pub use directory::Hold;
+pub use error::{ErrorClass, SnapshotError};
+pub use mounts::{SnapshotMounts, SnapshotUpper, SnapshotUse};
 
 /// The snapshots of one namespace.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
     meta: Meta,
+    layers: Layers,
+    directories: Directories,
     namespace: Namespace,
 }
 
 impl Snapshots {
-    /// Returns the snapshots that have records in `meta`.
-    pub fn new(meta: Meta, namespace: Namespace) -> Self {
-        Self { meta, namespace }
+    /// Returns the snapshots that a store has in a namespace.
+    pub fn new(store: &Store, namespace: Namespace) -> Self {
+        Self {
+            meta: store.meta(),
+            layers: store.layers(),
+            directories: Directories::new(store.root()),
+            namespace,
+        }
     }
 
     /// Lists all snapshots, sorted by name.
@@ -53,160 +57,144 @@ impl Snapshots {
             .read(|transaction| Ok(transaction.list(&self.namespace)?))
     }
 
-    /// Returns one snapshot.
-    pub fn info(&self, name: &str) -> Result<SnapshotRecord, SnapshotError> {
+    /// Returns the record of one snapshot.
+    pub fn stat(&self, name: &str) -> Result<SnapshotRecord, SnapshotError> {
         self.meta
             .read(|transaction| find(transaction, &self.namespace, name))
     }
 
-    /// Returns the layers of a snapshot and its ancestors, uppermost first.
-    pub fn layers(&self, name: &str) -> Result<Vec<DiffId>, SnapshotError> {
-        let chain = self
-            .meta
-            .read(|transaction| ancestry(transaction, &self.namespace, name))?;
-        Ok(chain
-            .into_iter()
-            .filter_map(|snapshot| snapshot.layer)
-            .collect())
+    /// Makes the active snapshot `key` a committed one of another name, which has the
+    /// given labels only. What was written is on the disk when this returns.
+    pub fn commit(
+        &self,
+        name: &str,
+        key: &str,
+        labels: Labels,
+    ) -> Result<SnapshotRecord, SnapshotError> {
+        let labels = labels::checked(labels)?;
+        check_key(name)?;
+        let (id, hold) = self.meta.read(|transaction| {
+            self.check_free(transaction, name)?;
+            let active = self.find_active(transaction, key)?;
+            let id = self.directory_of(&active)?;
+            Ok::<_, SnapshotError>((id, self.directories.hold_alone(key, id)?))
+        })?;
+        let usage = self.directories.usage(key, id)?;
+        self.directories.sync(id)?;
+        let committed = self.meta.write(|transaction| {
+            self.check_free(transaction, name)?;
+            // The hold keeps others from committing or removing it meanwhile.
+            let active = self.find_active(transaction, key)?;
+            let now = Timestamp::now();
+            let record = SnapshotRecord {
+                name: name.to_owned(),
+                kind: Kind::Committed,
+                usage: Some(usage),
+                labels: labels.clone(),
+                created: now,
+                updated: now,
+                ..active
+            };
+            transaction.remove::<SnapshotRecord>(&self.namespace, key)?;
+            transaction.put(&self.namespace, name, &record)?;
+            Ok::<_, SnapshotError>(record)
+        });
+        drop(hold);
+        committed
+    }
+
+    /// Removes a snapshot that no other stands on, with its directory.
+    pub fn remove(&self, key: &str) -> Result<(), SnapshotError> {
+        let (id, hold) = self.meta.write(|transaction| {
+            let record = find(transaction, &self.namespace, key)?;
+            let all = transaction.list::<SnapshotRecord>(&self.namespace)?;
+            if all.iter().any(|other| other.parent.as_deref() == Some(key)) {
+                return Err(SnapshotError::HasChild(key.to_owned()));
+            }
+            let hold = match record.id.map(|id| self.directories.hold_alone(key, id)) {
+                // The way to be rid of the record.
+                Some(Err(SnapshotError::Lost { .. })) => None,
+                other => other.transpose()?,
+            };
+            transaction.remove::<SnapshotRecord>(&self.namespace, key)?;
+            Ok((record.id, hold))
+        })?;
+        if let Some(id) = id {
+            self.directories.retire(id)?;
+        }
+        drop(hold);
+        Ok(())
+    }
+
+    /// Changes labels: all of them, or those that a field mask names (`labels.KEY`).
+    pub fn update(
+        &self,
+        name: &str,
+        labels: &Labels,
+        mask: &[&str],
+    ) -> Result<SnapshotRecord, SnapshotError> {
+        self.meta.write(|transaction| {
+            let mut record = find(transaction, &self.namespace, name)?;
+            record.labels = labels::updated(name, &record.labels, labels, mask)?;
+            record.updated = Timestamp::now();
+            transaction.put(&self.namespace, name, &record)?;
+            Ok(record)
+        })
+    }
+
+    /// Returns what a snapshot takes on the disk: an active one now, a committed one
+    /// since its commit, one that a pull has made in the form of its packed layer.
+    pub fn usage(&self, name: &str) -> Result<Usage, SnapshotError> {
+        let record = self.stat(name)?;
+        match (&record.usage, record.id, &record.layer) {
+            _ if record.kind == Kind::View => Ok(Usage::default()),
+            (Some(usage), ..) => Ok(*usage),
+            (None, Some(id), _) => self.directories.usage(name, id),
+            (None, None, Some(diff_id)) => {
+                let path = self.layers.path(diff_id);
+                match usage::measure(&path) {
+                    Err(Errno::NOENT) => Err(LayerError::NotFound(diff_id.clone()).into()),
+                    other => other.map_err(failed_call("measure", &path)),
+                }
+            }
+            (None, None, None) => Ok(Usage::default()),
+        }
+    }
+
+    fn check_free(&self, transaction: &Transaction, name: &str) -> Result<(), SnapshotError> {
+        let found: Option<SnapshotRecord> = transaction.find(&self.namespace, name)?;
+        match found {
+            Some(_) => Err(SnapshotError::AlreadyExists(name.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn find_active(
+        &self,
+        transaction: &Transaction,
+        key: &str,
+    ) -> Result<SnapshotRecord, SnapshotError> {
+        let record = find(transaction, &self.namespace, key)?;
+        if record.kind != Kind::Active {
+            return Err(SnapshotError::NotActive(key.to_owned()));
+        }
+        Ok(record)
+    }
+
+    /// Returns the directory of a snapshot that must have one.
+    fn directory_of(&self, snapshot: &SnapshotRecord) -> Result<SnapshotId, SnapshotError> {
+        let id = snapshot.id.unwrap_or(SnapshotId(0));
+        self.directories.require(&snapshot.name, id)?;
+        Ok(id)
     }
 }
 
-/// Records a committed snapshot for every layer of a chain that has none yet.
-pub(crate) fn commit_chain(
-    transaction: &Transaction,
-    namespace: &Namespace,
-    diff_ids: &[DiffId],
-) -> Result<(), MetaError> {
-    let now = Timestamp::now();
-    let mut parent: Option<String> = None;
-    for (chain_id, diff_id) in ChainId::chain(diff_ids).iter().zip(diff_ids) {
-        let name = chain_id.to_string();
-        if transaction
-            .find::<SnapshotRecord>(namespace, &name)?
-            .is_none()
-        {
-            let label = ("containerd.io/snapshot.ref".to_owned(), name.clone());
-            let record = SnapshotRecord {
-                name: name.clone(),
-                kind: Kind::Committed,
-                parent,
-                layer: Some(diff_id.clone()),
-                labels: Labels::from([label]),
-                created: now,
-                updated: now,
-            };
-            transaction.put(namespace, &name, &record)?;
-        }
-        parent = Some(name);
+fn check_key(key: &str) -> Result<(), SnapshotError> {
+    if key.is_empty() || key.contains('\0') {
+        return Err(SnapshotError::Key(key.to_owned()));
     }
     Ok(())
 }
 
-/// Returns a snapshot and its ancestors, uppermost first.
-pub(crate) fn ancestry(
-    transaction: &Transaction,
-    namespace: &Namespace,
-    name: &str,
-) -> Result<Vec<SnapshotRecord>, SnapshotError> {
-    let mut chain = vec![find(transaction, namespace, name)?];
-    while let Some(SnapshotRecord {
-        name: child,
-        parent: Some(parent),
-        ..
-    }) = chain.last()
-    {
-        if chain.len() >= MAX_DEPTH {
-            return Err(SnapshotError::TooDeep(name.to_owned()));
-        }
-        let missing = || SnapshotError::Parent {
-            name: child.clone(),
-            parent: parent.clone(),
-        };
-        let next = transaction.find(namespace, parent)?.ok_or_else(missing)?;
-        chain.push(next);
-    }
-    Ok(chain)
-}
-
-fn find(
-    transaction: &Transaction,
-    namespace: &Namespace,
-    name: &str,
-) -> Result<SnapshotRecord, SnapshotError> {
-    if name.is_empty() {
-        return Err(SnapshotError::NotFound(String::new()));
-    }
-    transaction
-        .find(namespace, name)?
-        .ok_or_else(|| SnapshotError::NotFound(name.to_owned()))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::oci::Digest;
-    use crate::store::Store;
-
-    #[test]
-    fn a_chain_is_recorded_once_and_walked_from_the_top() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("store")).unwrap();
-        let namespace = Namespace::default();
-        let diff_ids: Vec<DiffId> = [b"a", b"b", b"c"].map(|t| DiffId(Digest::sha256(t))).into();
-        for count in [2, 3, 3] {
-            let part = diff_ids.get(..count).unwrap();
-            store
-                .meta()
-                .write(|t| commit_chain(t, &namespace, part))
-                .unwrap();
-        }
-        let snapshots = Snapshots::new(store.meta(), namespace);
-        let list = snapshots.list().unwrap();
-        assert_eq!(list.len(), 3);
-        let top = ChainId::chain(&diff_ids).pop().unwrap().to_string();
-        let mut expected = diff_ids.clone();
-        expected.reverse();
-        assert_eq!(snapshots.layers(&top).unwrap(), expected);
-        assert_eq!(snapshots.info(&top).unwrap().kind, Kind::Committed);
-        for name in ["", "nope"] {
-            assert!(
-                matches!(snapshots.layers(name), Err(SnapshotError::NotFound(_))),
-                "{name}"
-            );
-        }
-    }
-
-    #[test]
-    fn broken_ancestry_is_an_error() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("store")).unwrap();
-        let namespace = Namespace::default();
-        let now = Timestamp::now();
-        let put = |name: &str, parent: &str| {
-            let record = SnapshotRecord {
-                name: name.to_owned(),
-                kind: Kind::Committed,
-                parent: Some(parent.to_owned()),
-                layer: None,
-                labels: Labels::new(),
-                created: now,
-                updated: now,
-            };
-            store
-                .meta()
-                .write(|t| t.put(&namespace, name, &record))
-                .unwrap();
-        };
-        put("ring", "ring");
-        put("orphan", "nobody");
-        let snapshots = Snapshots::new(store.meta(), namespace.clone());
-        assert!(matches!(
-            snapshots.layers("ring"),
-            Err(SnapshotError::TooDeep(_))
-        ));
-        assert!(matches!(
-            snapshots.layers("orphan"),
-            Err(SnapshotError::Parent { .. })
-        ));
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 //! ```text
 //! version                    the layout's version
 //! content/blobs/<alg>/<hex>  content/ingests/<id>/
-//! layers/<alg>/<hex>/        snapshots/<id>/
+//! layers/<alg>/<hex>/        snapshots/<id>/{fs,work}/
 //! meta.sled/   mounts/   locks/   tmp/
 //! ```
 //! The directory belongs to one user (0700). Processes agree by locks on files
@@ -103,6 +103,7 @@ impl Store {
             "content/ingests",
             "content/blobs",
             "layers",
+            "snapshots",
         ] {
             let path = root.join(name);
             publish::create_private(&path).map_err(io("create", &path))?;

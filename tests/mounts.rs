@@ -93,6 +93,8 @@ impl Stage {
             store: self.path("store"),
             records: self.path("records"),
             layers: vec![LayerPlan::Directory(self.path("layer"))],
+            upper: None,
+            uses: Vec::new(),
             mountpoint: self.path(point),
             source: "mica-test".into(),
             image: Some("example.org/image:1".into()),

@@ -46,7 +46,7 @@ pub(super) enum Command {
     /// Inspect, tag and remove images
     #[command(subcommand)]
     Image(ImageCommand),
-    /// List and inspect snapshots
+    /// Make, commit, list and remove snapshots
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
     /// List and verify layers
@@ -81,12 +81,23 @@ pub(super) struct PullArguments {
 
 #[derive(Debug, Args)]
 pub(super) struct MountArguments {
-    /// Name or digest prefix of an image, or name of a snapshot
+    /// Name or digest prefix of an image, or else name of a snapshot
+    ///
+    /// A snapshot is shown read-only unless --rw is given, an active one too.
     #[arg(value_name = "IMAGE|SNAPSHOT")]
     pub(super) what: String,
     /// An empty directory to mount on
     #[arg(value_name = "DIR")]
     pub(super) directory: PathBuf,
+    /// Mount writable
+    ///
+    /// Changes go to an active snapshot: the one that is named, or a new one on the image or
+    /// committed snapshot that is named. The snapshot stays when the mount is taken away.
+    #[arg(long)]
+    pub(super) rw: bool,
+    /// Name of the new active snapshot [default: the path of the mount point]
+    #[arg(long, requires = "rw", value_name = "KEY")]
+    pub(super) key: Option<String>,
     /// Who checks permissions [default: enforce as root, owner otherwise]
     #[arg(long)]
     pub(super) access: Option<AccessArgument>,
@@ -156,6 +167,64 @@ pub(super) enum SnapshotCommand {
     },
     /// Show which snapshot stands on which
     Tree,
+    /// Make a writable (active) snapshot
+    Prepare(NewSnapshotArguments),
+    /// Make a read-only snapshot that keeps what it stands on
+    View(NewSnapshotArguments),
+    /// Make an active snapshot immutable, so that others can stand on it
+    Commit {
+        /// Name of the committed snapshot
+        name: String,
+        /// Key of the active snapshot, which is gone afterwards
+        key: String,
+        /// Label of the committed snapshot
+        #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<(String, String)>,
+    },
+    /// Remove snapshots that no others stand on
+    Rm {
+        /// Keys or names of the snapshots
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<String>,
+    },
+    /// Show what snapshots take on the disk, without their parents
+    Usage {
+        /// Key or name of the snapshot [default: all]
+        key: Option<String>,
+    },
+    /// Set and remove labels of a snapshot
+    Label {
+        /// Key or name of the snapshot
+        key: String,
+        /// Labels; one without a value is removed
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = label)]
+        labels: Vec<(String, String)>,
+    },
+    /// Show the layers and directories of an active snapshot or a view
+    Mounts {
+        /// Key of the snapshot
+        key: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewSnapshotArguments {
+    /// Key of the new snapshot
+    pub(super) key: String,
+    /// A committed snapshot, or else an image, to stand on [default: nothing]
+    #[arg(value_name = "SNAPSHOT|IMAGE")]
+    pub(super) parent: Option<String>,
+    /// Label of the new snapshot
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    pub(super) labels: Vec<(String, String)>,
+}
+
+/// Reads a label.
+fn label(text: &str) -> Result<(String, String), &'static str> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a label is KEY=VALUE"),
+    }
 }
 
 #[derive(Debug, Subcommand)]

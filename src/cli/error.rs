@@ -23,6 +23,8 @@ pub(super) enum CliError {
     Output(#[source] io::Error),
     #[error("resolve {}", path.display())]
     Path { path: PathBuf, source: io::Error },
+    #[error("{} cannot be the key of a snapshot", .0.display())]
+    Key(PathBuf),
     #[error("start the runtime")]
     Runtime(#[source] io::Error),
     #[error("interrupted")]
@@ -71,14 +73,13 @@ impl CliError {
             Self::Store(StoreError::Homeless) => Some("name a directory by --root"),
             Self::Image(ImageError::NotFound(_)) => Some("`mica images` lists what there is"),
             Self::Image(ImageError::Ambiguous { .. }) => Some("say more of the name or digest"),
-            Self::Snapshot(SnapshotError::NotFound(_)) => {
-                Some("`mica snapshot ls` lists what there is")
-            }
+            Self::Snapshot(error) => error.hint(),
             Self::Layer(LayerError::Unusable(_)) => Some("pull the image again"),
             Self::Pull(error) if matches!(**error, PullError::Layer(LayerError::Unusable(_))) => {
                 Some("pull the image again")
             }
             Self::Mounts(error) => error.hint(),
+            Self::Key(_) => Some("name the snapshot by --key"),
             Self::Damaged { .. } => Some("pull the images that use them again"),
             Self::Interrupted => Some("the same command goes on where this one has stopped"),
             _ if is_disk_full(self) => {

@@ -2,44 +2,127 @@
 
 use std::path::{Path, absolute};
 
-use mica_fuse::session::Busy;
+use mica_fuse::session::{self, Busy};
 
 use super::arguments::{MountArguments, UmountArguments};
 use super::output::time;
 use super::{CliError, Session};
 use crate::images::{Contents, ImageError};
-use crate::mounts::{self, AccessMode, LayerPlan, MountPlan, MountRecord, Records};
+use crate::layers::LayerPlan;
+use crate::meta::{Kind, Labels};
+use crate::mounts::{
+    self, AccessMode, MountPlan, MountRecord, MountsError, Records, UpperPlan, XattrMode,
+};
 use crate::oci::DiffId;
 use crate::pull::mend;
+use crate::snapshots::{SnapshotError, SnapshotMounts};
 
-/// What the user has named: a chain of layers, uppermost first.
+/// What the user has named.
 #[derive(Debug)]
 struct Named {
     image: Option<String>,
+    /// `None` for an image without layers.
     snapshot: Option<String>,
-    layers: Vec<DiffId>,
+    /// What it is made of, read-only.
+    shown: SnapshotMounts,
     /// What the layers can be made from, where an image was named.
     contents: Option<Contents>,
 }
 
 pub(super) fn run(session: Session, arguments: &MountArguments) -> Result<(), CliError> {
-    let named = resolve(&session, &arguments.what)?;
-    session.store.layers().read_ahead(&named.layers);
+    let mut named = resolve(&session, &arguments.what)?;
+    require_layers(&session, &named)?;
+    let created = if arguments.rw {
+        make_writable(&session, arguments, &mut named)?
+    } else {
+        None
+    };
+    let plan = plan(&session, arguments, named)?;
+    // A store held for as long as a mount lives would put off every sweep; the mount holds
+    // its layers by itself.
+    let mut before = Some(session);
+    let mounted = if arguments.foreground {
+        mounts::serve_here(&plan, |record| {
+            drop(before.take());
+            tracing::info!(mountpoint = %record.mountpoint.display(), "mounted");
+        })
+    } else {
+        mounts::start(&plan).map(drop)
+    };
+    if let (Err(_), Some(session), Some(key)) = (&mounted, before, created) {
+        session.snapshots().remove(&key)?;
+    }
+    Ok(mounted?)
+}
+
+fn require_layers(session: &Session, named: &Named) -> Result<(), CliError> {
+    let layers = session.store.layers();
+    let packed = named.shown.layers.iter().filter_map(LayerPlan::diff_id);
+    let packed: Vec<DiffId> = packed.cloned().collect();
+    layers.read_ahead(&packed);
     match &named.contents {
         Some(contents) => tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(CliError::Runtime)?
             .block_on(mend(&session.store, contents))?,
-        None => session.store.layers().require(&named.layers)?,
+        None => layers.require(&packed)?,
     }
+    Ok(())
+}
+
+/// Takes the active snapshot that was named, or makes one on what was named; returns the
+/// key of a new one.
+fn make_writable(
+    session: &Session,
+    arguments: &MountArguments,
+    named: &mut Named,
+) -> Result<Option<String>, CliError> {
+    let snapshots = session.snapshots();
+    if let (None, None, Some(key)) = (&named.image, &arguments.key, &named.snapshot)
+        && snapshots.stat(key)?.kind == Kind::Active
+    {
+        named.shown = snapshots.mounts(key)?;
+        return Ok(None);
+    }
+    let key = match &arguments.key {
+        Some(key) => key.clone(),
+        None => default_key(&arguments.directory)?,
+    };
+    named.shown = snapshots.prepare(&key, named.snapshot.as_deref(), Labels::new())?;
+    named.snapshot = Some(key.clone());
+    Ok(Some(key))
+}
+
+/// Returns the path of the mount point, as the record of the mount has it.
+fn default_key(directory: &Path) -> Result<String, CliError> {
+    let point = session::resolve(directory).map_err(MountsError::from)?;
+    match point.into_os_string().into_string() {
+        Ok(key) => Ok(key),
+        Err(path) => Err(CliError::Key(path.into())),
+    }
+}
+
+fn plan(
+    session: &Session,
+    arguments: &MountArguments,
+    named: Named,
+) -> Result<MountPlan, CliError> {
     let access = arguments
         .access
         .map_or_else(AccessMode::default_for_process, AccessMode::from);
-    let plan = MountPlan {
+    let upper = named.shown.upper.map(|upper| UpperPlan {
+        fs: upper.fs,
+        work: upper.work,
+        xattrs: XattrMode::default_for_process(),
+        snapshot: Some(upper.owner),
+    });
+    Ok(MountPlan {
         store: session.store.root().to_owned(),
         records: session.store.mounts(),
-        layers: named.layers.into_iter().map(LayerPlan::Packed).collect(),
+        layers: named.shown.layers,
+        upper,
+        uses: named.shown.uses,
         mountpoint: absolute_path(&arguments.directory)?,
         source: arguments.what.clone(),
         image: named.image,
@@ -47,17 +130,7 @@ pub(super) fn run(session: Session, arguments: &MountArguments) -> Result<(), Cl
         access,
         suid_and_dev: None,
         allow_nonempty: false,
-    };
-    if arguments.foreground {
-        // The mount holds its layers by itself; a store held for as long as it lives
-        // would put off every sweep.
-        drop(session);
-        return Ok(mounts::serve_here(&plan, |record| {
-            tracing::info!(mountpoint = %record.mountpoint.display(), "mounted");
-        })?);
-    }
-    mounts::start(&plan)?;
-    Ok(())
+    })
 }
 
 pub(super) fn umount(session: &Session, arguments: &UmountArguments) -> Result<(), CliError> {
@@ -78,11 +151,12 @@ pub(super) fn list(session: &Session) -> Result<(), CliError> {
     let records = Records::at(session.store.mounts()).list()?;
     session.output.records(
         &records,
-        ["MOUNT POINT", "SOURCE", "MOUNTED", "PROCESS"],
+        ["MOUNT POINT", "SOURCE", "MODE", "MOUNTED", "PROCESS"],
         |record| {
             [
                 record.mountpoint.display().to_string(),
                 source(record),
+                if record.upper.is_some() { "rw" } else { "ro" }.to_owned(),
                 time(record.created),
                 record.pid.to_string(),
             ]
@@ -95,23 +169,31 @@ fn resolve(session: &Session, what: &str) -> Result<Named, CliError> {
     let image = match session.images().resolve(what) {
         Ok(image) => image,
         Err(not_found @ ImageError::NotFound(_)) => {
-            let layers = session.snapshots().layers(what).map_err(|_| not_found)?;
+            let shown = match session.snapshots().show(what) {
+                Err(SnapshotError::NotFound(_)) => return Err(not_found.into()),
+                other => other?,
+            };
             return Ok(Named {
                 image: None,
                 snapshot: Some(what.to_owned()),
-                layers,
+                shown,
                 contents: None,
             });
         }
         Err(error) => return Err(error.into()),
     };
     let contents = session.images().contents(&image)?;
-    let layers = contents.config.diff_ids().iter().rev().cloned().collect();
+    let diff_ids = contents.config.diff_ids().iter().rev().cloned();
+    let shown = SnapshotMounts {
+        layers: diff_ids.map(LayerPlan::Packed).collect(),
+        upper: None,
+        uses: Vec::new(),
+    };
     let snapshot = contents.chain_id().map(|chain_id| chain_id.to_string());
     Ok(Named {
         image: Some(image.name),
         snapshot,
-        layers,
+        shown,
         contents: Some(contents),
     })
 }

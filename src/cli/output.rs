@@ -45,15 +45,18 @@ impl Output {
     }
 
     /// Prints one record as JSON, or as lines of a name and a value.
-    pub(super) fn record<const N: usize>(
+    pub(super) fn record<'n>(
         self,
         record: &impl Serialize,
-        lines: [(&str, String); N],
+        lines: impl IntoIterator<Item = (&'n str, String)>,
     ) -> Result<(), CliError> {
         if self.is_json {
             return Self::json(record);
         }
-        let rows = lines.map(|(name, value)| [format!("{name}:"), value]);
+        let rows: Vec<_> = lines
+            .into_iter()
+            .map(|(name, value)| [format!("{name}:"), value])
+            .collect();
         Self::write(table(&rows).as_bytes())
     }
 

@@ -2,47 +2,157 @@
 
 use std::collections::BTreeMap;
 
-use super::arguments::SnapshotCommand;
-use super::output::{Output, labels, time};
+use serde::Serialize;
+
+use super::arguments::{NewSnapshotArguments, SnapshotCommand};
+use super::output::{Output, labels, size, time};
 use super::{CliError, Session};
-use crate::meta::{Kind, SnapshotRecord};
+use crate::images::ImageError;
+use crate::layers::LayerPlan;
+use crate::meta::{Kind, Labels, SnapshotRecord, Usage};
+use crate::snapshots::SnapshotError;
+
+/// What one snapshot takes.
+#[derive(Debug, Serialize)]
+struct Listed {
+    name: String,
+    #[serde(flatten)]
+    usage: Usage,
+}
 
 pub(super) fn run(session: &Session, command: &SnapshotCommand) -> Result<(), CliError> {
+    let snapshots = session.snapshots();
     match command {
-        SnapshotCommand::Ls => {
-            let snapshots = session.snapshots().list()?;
-            session
-                .output
-                .records(&snapshots, ["NAME", "PARENT", "KIND"], |snapshot| {
-                    [
-                        snapshot.name.clone(),
-                        parent(snapshot),
-                        kind(snapshot.kind).to_owned(),
-                    ]
-                })
+        SnapshotCommand::Ls => list(session),
+        SnapshotCommand::Info { name } => info(session, name),
+        SnapshotCommand::Tree => tree(&snapshots.list()?)
+            .into_iter()
+            .try_for_each(Output::line),
+        SnapshotCommand::Prepare(new) => {
+            let parent = parent_of(session, new)?;
+            snapshots.prepare(&new.key, parent.as_deref(), map(&new.labels))?;
+            Output::line(&new.key)
         }
-        SnapshotCommand::Info { name } => {
-            let snapshot = session.snapshots().info(name)?;
-            let layer = snapshot
-                .layer
-                .as_ref()
-                .map_or("-".to_owned(), ToString::to_string);
-            let lines = [
-                ("name", snapshot.name.clone()),
-                ("kind", kind(snapshot.kind).to_owned()),
-                ("parent", parent(&snapshot)),
-                ("layer", layer),
-                ("labels", labels(&snapshot.labels)),
-                ("created", time(snapshot.created)),
-                ("updated", time(snapshot.updated)),
-            ];
-            session.output.record(&snapshot, lines)
+        SnapshotCommand::View(new) => {
+            let parent = parent_of(session, new)?;
+            snapshots.view(&new.key, parent.as_deref(), map(&new.labels))?;
+            Output::line(&new.key)
         }
-        SnapshotCommand::Tree => {
-            let snapshots = session.snapshots().list()?;
-            tree(&snapshots).into_iter().try_for_each(Output::line)
+        SnapshotCommand::Commit { name, key, labels } => {
+            let committed = snapshots.commit(name, key, map(labels))?;
+            Output::line(committed.name)
         }
+        SnapshotCommand::Rm { keys } => keys.iter().try_for_each(|key| {
+            snapshots.remove(key)?;
+            Output::line(format!("removed {key}"))
+        }),
+        SnapshotCommand::Usage { key } => usage(session, key.as_deref()),
+        SnapshotCommand::Label { key, labels } => label(session, key, &map(labels)),
+        SnapshotCommand::Mounts { key } => mounts(session, key),
     }
+}
+
+fn list(session: &Session) -> Result<(), CliError> {
+    let snapshots = session.snapshots().list()?;
+    session
+        .output
+        .records(&snapshots, ["NAME", "PARENT", "KIND"], |snapshot| {
+            [
+                snapshot.name.clone(),
+                parent(snapshot),
+                kind(snapshot.kind).to_owned(),
+            ]
+        })
+}
+
+fn info(session: &Session, name: &str) -> Result<(), CliError> {
+    let snapshot = session.snapshots().stat(name)?;
+    let layer = snapshot
+        .layer
+        .as_ref()
+        .map_or("-".to_owned(), ToString::to_string);
+    let lines = [
+        ("name", snapshot.name.clone()),
+        ("kind", kind(snapshot.kind).to_owned()),
+        ("parent", parent(&snapshot)),
+        ("layer", layer),
+        ("labels", labels(&snapshot.labels)),
+        ("created", time(snapshot.created)),
+        ("updated", time(snapshot.updated)),
+    ];
+    session.output.record(&snapshot, lines)
+}
+
+fn usage(session: &Session, key: Option<&str>) -> Result<(), CliError> {
+    let snapshots = session.snapshots();
+    let names = match key {
+        Some(key) => vec![key.to_owned()],
+        None => snapshots.list()?.into_iter().map(|s| s.name).collect(),
+    };
+    let mut listed = Vec::new();
+    for name in names {
+        let usage = snapshots.usage(&name)?;
+        listed.push(Listed { name, usage });
+    }
+    session
+        .output
+        .records(&listed, ["NAME", "SIZE", "INODES"], |listed| {
+            [
+                listed.name.clone(),
+                size(listed.usage.size),
+                listed.usage.inodes.to_string(),
+            ]
+        })
+}
+
+fn label(session: &Session, key: &str, changes: &Labels) -> Result<(), CliError> {
+    let mask: Vec<String> = changes.keys().map(|key| format!("labels.{key}")).collect();
+    let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
+    let snapshot = session.snapshots().update(key, changes, &mask)?;
+    let lines = [("labels", labels(&snapshot.labels))];
+    session.output.record(&snapshot, lines)
+}
+
+fn mounts(session: &Session, key: &str) -> Result<(), CliError> {
+    let mounts = session.snapshots().mounts(key)?;
+    let mut lines = Vec::new();
+    if let Some(upper) = &mounts.upper {
+        lines.push(("upper", upper.fs.display().to_string()));
+        lines.push(("work", upper.work.display().to_string()));
+    }
+    for layer in &mounts.layers {
+        lines.push(match layer {
+            LayerPlan::Packed(diff_id) => ("packed layer", diff_id.to_string()),
+            LayerPlan::Directory(path) => ("directory layer", path.display().to_string()),
+        });
+    }
+    session.output.record(&mounts, lines)
+}
+
+/// Returns the snapshot that a new one is to stand on: the one of that name, or that of
+/// the image.
+fn parent_of(session: &Session, new: &NewSnapshotArguments) -> Result<Option<String>, CliError> {
+    let Some(parent) = &new.parent else {
+        return Ok(None);
+    };
+    match session.snapshots().stat(parent) {
+        Ok(_) => return Ok(Some(parent.clone())),
+        Err(SnapshotError::NotFound(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match session.images().resolve(parent) {
+        Ok(image) => {
+            let contents = session.images().contents(&image)?;
+            Ok(contents.chain_id().map(|chain_id| chain_id.to_string()))
+        }
+        // The snapshots say that there is none.
+        Err(ImageError::NotFound(_)) => Ok(Some(parent.clone())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn map(pairs: &[(String, String)]) -> Labels {
+    pairs.iter().cloned().collect()
 }
 
 /// Returns a line for each snapshot, below its parent and moved in by two columns.
@@ -100,6 +210,8 @@ mod tests {
             kind: Kind::Committed,
             parent: parent.map(str::to_owned),
             layer: None,
+            id: None,
+            usage: None,
             labels: BTreeMap::new(),
             created: now,
             updated: now,

@@ -14,12 +14,20 @@ impl Default for Namespace {
     }
 }
 
+impl Namespace {
+    /// Returns the key space of what all namespaces share; none can have its name.
+    pub(crate) fn shared() -> Self {
+        Self(String::new())
+    }
+}
+
 /// The kinds of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Table {
     Images,
     Snapshots,
     Content,
+    Counters,
 }
 
 impl Table {
@@ -29,6 +37,7 @@ impl Table {
             Self::Images => "images",
             Self::Snapshots => "snapshots",
             Self::Content => "content",
+            Self::Counters => "counters",
         };
         format!("{}\0{kind}\0", namespace.0).into_bytes()
     }

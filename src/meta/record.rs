@@ -4,6 +4,7 @@
 //! by serde defaults; a newer version is an error, never a guess.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -63,6 +64,12 @@ pub struct SnapshotRecord {
     pub parent: Option<String>,
     /// The layer on top of the parent, if it is one of the layer store.
     pub layer: Option<DiffId>,
+    /// The snapshot's directory in the store; `None` for one that a pull has made.
+    #[serde(default)]
+    pub id: Option<SnapshotId>,
+    /// What the directory took when the snapshot was committed.
+    #[serde(default)]
+    pub usage: Option<Usage>,
     /// Labels.
     #[serde(default)]
     pub labels: Labels,
@@ -70,6 +77,26 @@ pub struct SnapshotRecord {
     pub created: Timestamp,
     /// When the record was last changed.
     pub updated: Timestamp,
+}
+
+/// The number of a snapshot's directory; it is never given to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SnapshotId(pub u64);
+
+/// What a snapshot takes on the disk, without its parents.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Bytes of the blocks that are in use.
+    pub size: u64,
+    /// Inodes, directories included.
+    pub inodes: u64,
+}
+
+/// The highest number that a snapshot's directory has had.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SnapshotCounter {
+    pub(crate) last: SnapshotId,
 }
 
 /// A blob of the content store.
@@ -98,6 +125,16 @@ impl Record for SnapshotRecord {
 
 impl Record for ContentRecord {
     const TABLE: Table = Table::Content;
+}
+
+impl Record for SnapshotCounter {
+    const TABLE: Table = Table::Counters;
+}
+
+impl Display for SnapshotId {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
 }
 
 pub(crate) fn encode<R: Record>(key: &[u8], record: &R) -> Result<Vec<u8>, MetaError> {

@@ -19,6 +19,8 @@ fn snapshot(name: &str) -> SnapshotRecord {
         kind: Kind::Committed,
         parent: None,
         layer: None,
+        id: None,
+        usage: None,
         labels: Labels::new(),
         created: now,
         updated: now,
@@ -107,6 +109,14 @@ fn transactions_of_threads_wait_for_each_other() {
         }
     });
     assert_eq!(names(&meta).len(), 40);
+}
+
+#[test]
+fn a_record_of_an_earlier_release_is_read() {
+    let bytes = br#"{"name":"a","kind":"committed","parent":null,"layer":null,"created":"2026-01-01T00:00:00Z","updated":"2026-01-01T00:00:00Z"}"#;
+    let bytes = [&b"\x01"[..], bytes].concat();
+    let record = record::decode::<SnapshotRecord>(b"k", &bytes).unwrap();
+    assert_eq!((record.id, record.usage), (None, None));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mica_fuse::session::{Session, StopHandle};
-use mica_fuse::{DirectoryLayer, Layer, View, ViewOptions};
+use mica_fuse::{ActiveView, DirectoryLayer, Layer, Tree, Upper, UpperOptions, View, ViewOptions};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Resource, Rlimit};
@@ -17,11 +17,13 @@ use tracing::{error, warn};
 
 use super::process::Process;
 use super::start::{Failure, FirstWord};
-use super::{LayerPlan, MountPlan, MountRecord, MountsError, Records, failed, failed_call, log};
-use crate::layers::Hold;
+use super::{
+    LayerPlan, MountPlan, MountRecord, MountsError, Records, UpperPlan, failed, failed_call, log,
+};
 use crate::oci::DiffId;
+use crate::snapshots::{SnapshotUse, Snapshots};
 use crate::store::Store;
-use crate::sys;
+use crate::{layers, snapshots, sys};
 
 /// Where a serving process tells of warnings and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,14 @@ struct Served {
     session: Session,
     record: MountRecord,
     records: Records,
-    _hold: Hold,
+    _holds: Holds,
+}
+
+/// What keeps all that is shown in the store.
+#[derive(Debug)]
+struct Holds {
+    _layers: layers::Hold,
+    _snapshots: Vec<snapshots::Hold>,
 }
 
 /// Is the whole life of a serving process; called first thing in `main`, before any
@@ -53,7 +62,7 @@ pub fn serve_child() -> Result<(), MountsError> {
         Ok(mounted) => mounted,
         Err(error) => return report(&FirstWord::Failed(describe(&error))),
     };
-    report(&FirstWord::Ready(served.record.clone()))?;
+    report(&FirstWord::Ready(Box::new(served.record.clone())))?;
     let null = Path::new("/dev/null");
     let descriptor = rustix::fs::open(null, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
         .map_err(failed_call("open", null))?;
@@ -101,18 +110,8 @@ fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
     // Before the mount is made: a signal must not leave it behind without a server.
     let signals = catch_signals(point)?;
     raise_descriptor_limit();
-    let (layers, hold) = open_layers(plan)?;
-    let view = View::open(
-        layers,
-        ViewOptions {
-            access: plan.access.into(),
-        },
-    )
-    .map_err(|source| MountsError::View {
-        point: point.to_owned(),
-        source,
-    })?;
-    let session = Session::mount(Arc::new(view.into()), point, &plan.options())?;
+    let (tree, holds) = open(plan)?;
+    let session = Session::mount(Arc::new(tree), point, &plan.options())?;
     stop_on_signal(signals, session.stop_handle()?);
     let process = Process::current().map_err(failed("look at", Path::new("/proc/self/stat")))?;
     let records = Records::at(&plan.records);
@@ -121,6 +120,7 @@ fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
         image: plan.image.clone(),
         snapshot: plan.snapshot.clone(),
         layers: plan.layers.clone(),
+        upper: plan.upper.clone(),
         access: plan.access,
         store: plan.store.clone(),
         pid: process.pid,
@@ -133,37 +133,76 @@ fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
         session,
         record,
         records,
-        _hold: hold,
+        _holds: holds,
     })
 }
 
-/// Opens the layers by descriptor, so that a mount point above one does not matter, and
-/// holds those of the store.
-fn open_layers(plan: &MountPlan) -> Result<(Vec<Layer>, Hold), MountsError> {
+/// Holds what the plan names in the store, then opens it.
+fn open(plan: &MountPlan) -> Result<(Tree, Holds), MountsError> {
     let store = Store::open(&plan.store)?;
-    let packed: Vec<DiffId> = plan
-        .layers
-        .iter()
-        .filter_map(|layer| match layer {
-            LayerPlan::Packed(diff_id) => Some(diff_id.clone()),
-            LayerPlan::Directory(_) => None,
-        })
-        .collect();
-    let hold = store.layers().hold(&packed)?;
+    let holds = hold(plan, &store)?;
+    let layers = open_layers(plan, &store)?;
+    let options = ViewOptions {
+        access: plan.access.into(),
+    };
+    let tree = match &plan.upper {
+        None => View::open(layers, options).map(Tree::from),
+        Some(upper) => open_upper(upper)
+            .and_then(|upper| ActiveView::open(layers, upper, options))
+            .map(Tree::from),
+    };
+    Ok((tree.map_err(failed_view(plan))?, holds))
+}
+
+fn hold(plan: &MountPlan, store: &Store) -> Result<Holds, MountsError> {
+    let packed = plan.layers.iter().filter_map(LayerPlan::diff_id);
+    let packed: Vec<DiffId> = packed.cloned().collect();
+    let of = |used: &SnapshotUse| Snapshots::new(store, used.namespace.clone());
+    let mut snapshots = Vec::new();
+    for used in &plan.uses {
+        snapshots.push(of(used).hold(used)?);
+    }
+    if let Some(used) = plan
+        .upper
+        .as_ref()
+        .and_then(|upper| upper.snapshot.as_ref())
+    {
+        snapshots.push(of(used).hold_active(used)?);
+    }
+    Ok(Holds {
+        _layers: store.layers().hold(&packed)?,
+        _snapshots: snapshots,
+    })
+}
+
+/// Opens the layers by descriptor, so that a mount point above one does not matter.
+fn open_layers(plan: &MountPlan, store: &Store) -> Result<Vec<Layer>, MountsError> {
     let mut layers = Vec::with_capacity(plan.layers.len());
     for layer in &plan.layers {
         layers.push(match layer {
             LayerPlan::Packed(diff_id) => Layer::Packed(Arc::new(store.layers().open(diff_id)?)),
             LayerPlan::Directory(path) => {
-                let opened = DirectoryLayer::open(path).map_err(|source| MountsError::View {
-                    point: plan.mountpoint.clone(),
-                    source,
-                })?;
+                let opened = DirectoryLayer::open(path).map_err(failed_view(plan))?;
                 Layer::Directory(Arc::new(opened))
             }
         });
     }
-    Ok((layers, hold))
+    Ok(layers)
+}
+
+fn open_upper(plan: &UpperPlan) -> mica_fuse::Result<Upper> {
+    let options = UpperOptions {
+        xattrs: plan.xattrs.into(),
+        ..UpperOptions::default()
+    };
+    Upper::open(&plan.fs, &plan.work, options)
+}
+
+fn failed_view(plan: &MountPlan) -> impl Fn(mica_fuse::Error) -> MountsError {
+    |source| MountsError::View {
+        point: plan.mountpoint.clone(),
+        source,
+    }
 }
 
 /// Leaves the session, the working directory and the file mode mask of the command. Paths of

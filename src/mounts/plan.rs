@@ -2,25 +2,32 @@
 
 use std::path::PathBuf;
 
-use mica_fuse::Access;
 use mica_fuse::session::MountOptions;
+use mica_fuse::{Access, XattrSpace};
 use serde::{Deserialize, Serialize};
 
-use crate::oci::DiffId;
+use super::LayerPlan;
+use crate::snapshots::SnapshotUse;
 
 /// All that a process needs to know to mount and serve a view.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MountPlan {
     /// The root of the store.
-    #[serde(with = "super::path")]
+    #[serde(with = "crate::json_path")]
     pub store: PathBuf,
     /// The directory of the records of mounts.
-    #[serde(with = "super::path")]
+    #[serde(with = "crate::json_path")]
     pub records: PathBuf,
     /// The layers, uppermost first.
     pub layers: Vec<LayerPlan>,
+    /// Where changes go; `None` for a read-only mount.
+    #[serde(default)]
+    pub upper: Option<UpperPlan>,
+    /// The snapshots whose directories are among the layers.
+    #[serde(default)]
+    pub uses: Vec<SnapshotUse>,
     /// Where to mount.
-    #[serde(with = "super::path")]
+    #[serde(with = "crate::json_path")]
     pub mountpoint: PathBuf,
     /// The source of the mount in `/proc/mounts`.
     pub source: String,
@@ -37,14 +44,29 @@ pub struct MountPlan {
     pub allow_nonempty: bool,
 }
 
-/// One layer of a plan.
+/// Directories that take what is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpperPlan {
+    /// The upper.
+    #[serde(with = "crate::json_path")]
+    pub fs: PathBuf,
+    /// The work directory, on the same file system.
+    #[serde(with = "crate::json_path")]
+    pub work: PathBuf,
+    /// Where the marks of overlayfs go.
+    pub xattrs: XattrMode,
+    /// The snapshot whose directories they are, if they are one's.
+    pub snapshot: Option<SnapshotUse>,
+}
+
+/// [`XattrSpace`] as plans and records spell it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum LayerPlan {
-    /// A packed layer of the store.
-    Packed(DiffId),
-    /// A directory in overlayfs on-disk form.
-    Directory(#[serde(with = "super::path")] PathBuf),
+pub enum XattrMode {
+    /// [`XattrSpace::Trusted`].
+    Trusted,
+    /// [`XattrSpace::User`].
+    User,
 }
 
 /// [`Access`] as plans and records spell it.
@@ -77,10 +99,31 @@ impl From<AccessMode> for Access {
     }
 }
 
+impl XattrMode {
+    /// Returns what this process can write.
+    pub fn default_for_process() -> Self {
+        if rustix::process::geteuid().is_root() {
+            Self::Trusted
+        } else {
+            Self::User
+        }
+    }
+}
+
+impl From<XattrMode> for XattrSpace {
+    fn from(mode: XattrMode) -> Self {
+        match mode {
+            XattrMode::Trusted => Self::Trusted,
+            XattrMode::User => Self::User,
+        }
+    }
+}
+
 impl MountPlan {
     pub(crate) fn options(&self) -> MountOptions {
         let mut options = MountOptions::new(self.source.clone(), self.access.into());
         options.allow_nonempty = self.allow_nonempty;
+        options.writable = self.upper.is_some();
         if let Some(allowed) = self.suid_and_dev {
             options.suid = allowed;
             options.dev = allowed;

@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::process::Process;
-use super::{AccessMode, LayerPlan, MountsError, failed};
+use super::{AccessMode, LayerPlan, MountsError, UpperPlan, failed};
 use crate::publish;
 
 /// A mount that is served.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MountRecord {
     /// Where, absolute and free of symbolic links.
-    #[serde(with = "super::path")]
+    #[serde(with = "crate::json_path")]
     pub mountpoint: PathBuf,
     /// The image, where an image was named.
     pub image: Option<String>,
@@ -26,10 +26,13 @@ pub struct MountRecord {
     pub snapshot: Option<String>,
     /// The layers, uppermost first.
     pub layers: Vec<LayerPlan>,
+    /// Where changes go; `None` for a read-only mount.
+    #[serde(default)]
+    pub upper: Option<UpperPlan>,
     /// Who checks permissions.
     pub access: AccessMode,
     /// The root of the store.
-    #[serde(with = "super::path")]
+    #[serde(with = "crate::json_path")]
     pub store: PathBuf,
     /// The process that serves it.
     pub pid: u32,
@@ -38,7 +41,7 @@ pub struct MountRecord {
     /// When it was mounted.
     pub created: Timestamp,
     /// The file of its warnings and errors; `None` where they go to a terminal.
-    #[serde(with = "super::path::optional", default)]
+    #[serde(with = "crate::json_path::optional", default)]
     pub log: Option<PathBuf>,
 }
 

@@ -15,7 +15,7 @@ const WORD_LIMIT: u64 = 1 << 20;
 #[serde(rename_all = "lowercase")]
 pub(crate) enum FirstWord {
     /// The kernel has its answer to INIT, and requests are served.
-    Ready(MountRecord),
+    Ready(Box<MountRecord>),
     /// What went wrong.
     Failed(Failure),
 }
@@ -44,7 +44,7 @@ pub fn start(plan: &MountPlan) -> Result<MountRecord, MountsError> {
         Ok(Some(FirstWord::Ready(record))) => {
             // A long-lived caller must not collect dead children.
             std::thread::spawn(move || child.wait());
-            Ok(record)
+            Ok(*record)
         }
         other => {
             let status = child

@@ -2,8 +2,10 @@
 //!
 //! A lock dies with its holder, so nothing needs repair after `kill -9`. Lock
 //! files are never unlinked while the store is in use: two processes could then
-//! hold "the same" lock on different files. Order, outermost first: store, layer,
-//! ingest, records; a holder never waits for a lock to the left of its own.
+//! hold "the same" lock on different files. (The lock of a snapshot lies in the
+//! snapshot's directory and goes with it; its number never comes again.) Order,
+//! outermost first: store, layer, ingest, snapshot, records; a holder never waits for
+//! a lock to the left of its own.
 
 use std::fs::File;
 use std::io;
@@ -115,35 +117,49 @@ impl Locks {
             LockName::Layer(id) => format!("layer-{id}"),
             LockName::Ingest(id) => format!("ingest-{id}"),
         });
-        let open = || {
-            publish::create_private(&self.directory)?;
-            File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-        };
-        match open() {
-            Ok(file) => Ok(FileLock { file, path }),
+        match publish::create_private(&self.directory) {
+            Ok(()) => FileLock::open(path, true),
             Err(source) => Err(LockError::Io { path, source }),
         }
     }
 }
 
 impl FileLock {
+    /// Opens the file of a lock, which is not held yet.
+    pub(crate) fn open(path: PathBuf, create: bool) -> Result<Self, LockError> {
+        let opened = File::options()
+            .create(create)
+            .truncate(false)
+            .write(true)
+            .open(&path);
+        match opened {
+            Ok(file) => Ok(Self { file, path }),
+            Err(source) => Err(LockError::Io { path, source }),
+        }
+    }
+
+    /// Tries to hold together with other sharers; `false` when one holds it alone.
+    pub(crate) fn try_share(&self) -> Result<bool, LockError> {
+        self.try_flock(FlockOperation::NonBlockingLockShared)
+    }
+
     /// Tries to hold alone what is held shared or not at all; `false` when another
     /// holds it. A shared hold may be lost by a failed try.
     pub(crate) fn try_upgrade(&self) -> Result<bool, LockError> {
-        match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(true),
-            Err(Errno::WOULDBLOCK) => Ok(false),
-            Err(errno) => Err(self.failed(errno)),
-        }
+        self.try_flock(FlockOperation::NonBlockingLockExclusive)
     }
 
     /// Waits until the lock is held shared.
     pub(crate) fn share(&self) -> Result<(), LockError> {
         self.flock(FlockOperation::LockShared)
+    }
+
+    fn try_flock(&self, operation: FlockOperation) -> Result<bool, LockError> {
+        match flock(&self.file, operation) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(self.failed(errno)),
+        }
     }
 
     fn flock(&self, operation: FlockOperation) -> Result<(), LockError> {

@@ -1,9 +1,9 @@
-//! The sweep: removes what no image needs and no process uses.
+//! The sweep: removes what no image and no snapshot needs and no process uses.
 //!
-//! It marks from the image records and sweeps the rest: records first, in one
-//! transaction, files after. It runs only while it holds the store alone; while
-//! others use the store it is put off, and the next one finds the same garbage.
-//! Downloads that were broken off stay for a day.
+//! It marks from the records of images, and of snapshots that no pull has made, and
+//! sweeps the rest: records first, in one transaction, files after. It runs only while
+//! it holds the store alone; while others use the store it is put off, and the next one
+//! finds the same garbage. Downloads that were broken off stay for a day.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,8 +17,10 @@ use super::{LockError, Store};
 use crate::content::ContentError;
 use crate::images::{self, ImageError};
 use crate::layers::LayerError;
-use crate::meta::{ContentRecord, ImageRecord, Kind, MetaError, Namespace, SnapshotRecord};
+use crate::meta::{ContentRecord, ImageRecord, MetaError, Namespace, SnapshotId, SnapshotRecord};
 use crate::oci::{DiffId, Digest};
+use crate::publish;
+use crate::snapshots::{self, Directories, SnapshotError};
 
 /// How long a broken-off download may be taken up again.
 const INGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -43,6 +45,9 @@ pub enum SweepError {
     /// A layer could not be listed or removed.
     #[error(transparent)]
     Layer(#[from] LayerError),
+    /// A snapshot's directory could not be listed or removed.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// The records could not be read or changed.
     #[error(transparent)]
     Meta(#[from] MetaError),
@@ -60,6 +65,8 @@ pub struct Swept {
     pub blobs: u64,
     /// Layers removed.
     pub layers: u64,
+    /// Directories of snapshots removed.
+    pub snapshots: u64,
     /// The bytes that they took.
     pub bytes: u64,
 }
@@ -70,6 +77,7 @@ struct Marked {
     blobs: BTreeSet<Digest>,
     chains: BTreeSet<String>,
     layers: BTreeSet<DiffId>,
+    directories: BTreeSet<SnapshotId>,
 }
 
 impl Store {
@@ -117,6 +125,10 @@ impl Store {
                 swept.layers += 1;
             }
         }
+        let directories = Directories::new(&self.root);
+        let (count, bytes) = directories.sweep(|id| marked.directories.contains(&id))?;
+        swept.snapshots = count;
+        swept.bytes += bytes;
         Ok(swept)
     }
 
@@ -133,11 +145,14 @@ impl Store {
                     &mut marked.chains,
                 )?;
             }
-            for snapshot in transaction.list::<SnapshotRecord>(&namespace)? {
-                if snapshot.kind == Kind::Committed && !marked.chains.contains(&snapshot.name) {
-                    transaction.remove::<SnapshotRecord>(&namespace, &snapshot.name)?;
-                } else {
+            let all = transaction.list::<SnapshotRecord>(&namespace)?;
+            let needed = snapshots::needed(&all, &marked.chains);
+            for snapshot in all {
+                if needed.contains(&snapshot.name) {
                     marked.layers.extend(snapshot.layer);
+                    marked.directories.extend(snapshot.id);
+                } else {
+                    transaction.remove::<SnapshotRecord>(&namespace, &snapshot.name)?;
                 }
             }
             for record in transaction.list::<ContentRecord>(&namespace)? {
@@ -182,7 +197,7 @@ fn remove_entries(
         }
         let is_directory = fs::symlink_metadata(&path).map_err(failed(&path))?.is_dir();
         let removed = if is_directory {
-            fs::remove_dir_all(&path)
+            publish::remove_tree(&path)
         } else {
             fs::remove_file(&path)
         };

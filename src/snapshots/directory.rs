@@ -1,0 +1,246 @@
+//! Directories of snapshots: `snapshots/<id>/{fs,work,lower,lock}`.
+//!
+//! `fs` is the upper of an active snapshot, and the layer of a committed one. `work`, on
+//! the same file system, is what overlayfs needs beside an upper; `lower` is empty, and
+//! what an upper without a parent lies on. Who uses the directory holds `lock`: alone to
+//! write, commit or remove, shared to read.
+//!
+//! A directory is made under `tmp/` and published before the record that names it;
+//! at removal the record goes first. So one without a record is garbage, and a record
+//! without one is damage.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::{SnapshotError, usage};
+use crate::meta::{Kind, Namespace, SnapshotCounter, SnapshotId, Transaction, Usage};
+use crate::publish::{self, Published, Staging};
+use crate::store::{self, FileLock};
+
+const FS: &str = "fs";
+const WORK: &str = "work";
+const LOWER: &str = "lower";
+const LOCK: &str = "lock";
+/// The counter's name among the shared records.
+const COUNTER: &str = "snapshots";
+
+/// Owner and mode of the top of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Top {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) mode: u32,
+}
+
+/// Keeps others from writing to a snapshot's directory, or from using it at all, while
+/// it lives.
+#[derive(Debug)]
+pub struct Hold {
+    _lock: FileLock,
+}
+
+/// The directories of all snapshots of a store.
+#[derive(Debug, Clone)]
+pub(crate) struct Directories {
+    root: PathBuf,
+    tmp: PathBuf,
+}
+
+impl Directories {
+    pub(crate) fn new(store: &Path) -> Self {
+        Self {
+            root: store.join("snapshots"),
+            tmp: store.join("tmp"),
+        }
+    }
+
+    pub(super) fn fs(&self, id: SnapshotId) -> PathBuf {
+        self.path(id).join(FS)
+    }
+
+    pub(super) fn work(&self, id: SnapshotId) -> PathBuf {
+        self.path(id).join(WORK)
+    }
+
+    /// Returns the empty layer below an upper that has no parent.
+    pub(super) fn lower(&self, id: SnapshotId) -> PathBuf {
+        self.path(id).join(LOWER)
+    }
+
+    pub(super) fn path(&self, id: SnapshotId) -> PathBuf {
+        self.root.join(id.to_string())
+    }
+
+    /// Makes the directory of a new snapshot, which has no number yet.
+    pub(super) fn stage(&self, kind: Kind, top: Option<Top>) -> Result<Staging, SnapshotError> {
+        let staging = Staging::directory(&self.tmp).map_err(failed("create", &self.tmp))?;
+        let fill = || {
+            File::create_new(staging.path().join(LOCK))?;
+            if kind == Kind::Active {
+                // As overlayfs has it: nobody but root need enter.
+                make(&staging.path().join(WORK), 0o711)?;
+                make(&staging.path().join(LOWER), 0o755)?;
+            }
+            let fs = staging.path().join(FS);
+            make(&fs, 0o755)?;
+            if let Some(top) = top {
+                chown(&fs, Some(top.uid), Some(top.gid))?;
+                fs::set_permissions(&fs, fs::Permissions::from_mode(top.mode))?;
+            }
+            publish::sync_directory(&fs)?;
+            publish::sync_directory(staging.path())
+        };
+        fill().map_err(failed("fill", staging.path()))?;
+        Ok(staging)
+    }
+
+    /// Gives a new directory the next number, for the record of the same transaction.
+    ///
+    /// A number whose directory is there was given by a transaction that a crash has
+    /// cut short; it is left to the sweep.
+    pub(super) fn publish(
+        &self,
+        transaction: &Transaction,
+        mut stage: impl FnMut() -> Result<Staging, SnapshotError>,
+    ) -> Result<SnapshotId, SnapshotError> {
+        let shared = Namespace::shared();
+        let counter: Option<SnapshotCounter> = transaction.find(&shared, COUNTER)?;
+        let mut last = counter.map_or(SnapshotId(0), |counter| counter.last);
+        loop {
+            last = SnapshotId(last.0 + 1);
+            let path = self.path(last);
+            let published = stage()?.publish(&path).map_err(failed("publish", &path))?;
+            if published == Published::New {
+                break;
+            }
+        }
+        publish::sync_directory(&self.root).map_err(failed("sync", &self.root))?;
+        transaction.put(&shared, COUNTER, &SnapshotCounter { last })?;
+        Ok(last)
+    }
+
+    /// Removes the directory of a snapshot whose record is gone; it may be gone itself.
+    pub(super) fn retire(&self, id: SnapshotId) -> Result<(), SnapshotError> {
+        let path = self.path(id);
+        match publish::retire_directory(&path, &self.tmp) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(failed("remove", &path)),
+        }
+    }
+
+    /// Keeps all others from using the directory.
+    pub(super) fn hold_alone(&self, name: &str, id: SnapshotId) -> Result<Hold, SnapshotError> {
+        let lock = self.lock(name, id)?;
+        if !lock.try_upgrade()? {
+            return Err(SnapshotError::InUse(name.to_owned()));
+        }
+        Ok(Hold { _lock: lock })
+    }
+
+    /// Keeps others from changing what is in the directory.
+    pub(super) fn hold_shared(&self, name: &str, id: SnapshotId) -> Result<Hold, SnapshotError> {
+        let lock = self.lock(name, id)?;
+        if !lock.try_share()? {
+            return Err(SnapshotError::InUse(name.to_owned()));
+        }
+        Ok(Hold { _lock: lock })
+    }
+
+    /// Returns what the tree of a snapshot takes.
+    pub(super) fn usage(&self, name: &str, id: SnapshotId) -> Result<Usage, SnapshotError> {
+        self.require(name, id)?;
+        let fs = self.fs(id);
+        usage::measure(&fs).map_err(failed_call("measure", &fs))
+    }
+
+    /// Waits until all that was written to the file system of a tree is on the disk.
+    pub(super) fn sync(&self, id: SnapshotId) -> Result<(), SnapshotError> {
+        let fs = self.fs(id);
+        let sync = || rustix::fs::syncfs(File::open(&fs)?).map_err(io::Error::from);
+        sync().map_err(failed("sync", &fs))
+    }
+
+    /// Fails if the directory is not there.
+    pub(super) fn require(&self, name: &str, id: SnapshotId) -> Result<(), SnapshotError> {
+        let path = self.path(id);
+        match fs::symlink_metadata(path.join(FS)) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let name = name.to_owned();
+                Err(SnapshotError::Lost { name, path })
+            }
+            Err(error) => Err(failed("stat", &path)(error)),
+        }
+    }
+
+    /// Removes the directories that `is_named` does not know and no process uses;
+    /// returns how many, and the bytes that they took. The caller holds the store alone.
+    pub(crate) fn sweep(
+        &self,
+        is_named: impl Fn(SnapshotId) -> bool,
+    ) -> Result<(u64, u64), SnapshotError> {
+        let (mut count, mut bytes) = (0, 0);
+        let names = store::entries(&self.root).map_err(failed("list", &self.root))?;
+        for name in names {
+            let id = name.parse().ok().map(SnapshotId);
+            let Some(id) = id.filter(|id| id.to_string() == name) else {
+                let path = self.root.join(name);
+                return Err(SnapshotError::Name { path });
+            };
+            if is_named(id) {
+                continue;
+            }
+            let _hold = match self.hold_alone(&name, id) {
+                Ok(hold) => Some(hold),
+                Err(SnapshotError::InUse(_)) => continue,
+                // Not even the lock is there, so nobody holds it.
+                Err(SnapshotError::Lost { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            let path = self.path(id);
+            bytes += match usage::measure(&path) {
+                Ok(usage) => usage.size,
+                // A directory that its owner has closed: it goes without being counted.
+                Err(Errno::ACCESS) => 0,
+                Err(errno) => return Err(failed_call("measure", &path)(errno)),
+            };
+            self.retire(id)?;
+            count += 1;
+        }
+        Ok((count, bytes))
+    }
+
+    fn lock(&self, name: &str, id: SnapshotId) -> Result<FileLock, SnapshotError> {
+        let path = self.path(id).join(LOCK);
+        match path.try_exists() {
+            Ok(true) => Ok(FileLock::open(path, false)?),
+            Ok(false) => Err(SnapshotError::Lost {
+                name: name.to_owned(),
+                path: self.path(id),
+            }),
+            Err(error) => Err(failed("stat", &path)(error)),
+        }
+    }
+}
+
+/// Makes a directory whose mode the process's mask does not change.
+fn make(path: &Path, mode: u32) -> io::Result<()> {
+    DirBuilder::new().mode(mode).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+pub(super) fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> SnapshotError {
+    move |source| SnapshotError::Io {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+pub(super) fn failed_call(operation: &'static str, path: &Path) -> impl Fn(Errno) -> SnapshotError {
+    move |errno| failed(operation, path)(errno.into())
+}
