@@ -9,6 +9,7 @@ mod layout;
 mod mounting;
 mod program;
 mod sharing;
+mod snapshots;
 
 use flate2::Compression;
 use layout::{Layout, gzip, tar_of};

@@ -1,6 +1,9 @@
 //! The program under test, with a store of its own.
 
 use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -9,9 +12,15 @@ use tempfile::TempDir;
 
 /// Runs `mica` on one store.
 pub(crate) struct Mica {
+    program: PathBuf,
     root: PathBuf,
+    /// Whose program it is, if not this process's user's.
+    user: Option<u32>,
     _dir: Option<TempDir>,
 }
+
+/// An ordinary user.
+const NOBODY: u32 = 65534;
 
 impl Mica {
     /// Returns the program with an empty store.
@@ -20,12 +29,40 @@ impl Mica {
         Self {
             root: dir.path().join("store"),
             _dir: Some(dir),
+            ..Self::at(PathBuf::new())
         }
+    }
+
+    /// Returns the program with an empty store, as an ordinary user has it; `None` if this
+    /// process cannot become one.
+    pub(crate) fn of_nobody() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: not root");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let program = dir.path().join("mica");
+        fs::copy(env!("CARGO_BIN_EXE_mica"), &program).unwrap();
+        let home = dir.path().join("home");
+        fs::create_dir(&home).unwrap();
+        chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+        Some(Self {
+            program,
+            root: home.join("store"),
+            user: Some(NOBODY),
+            _dir: Some(dir),
+        })
     }
 
     /// Returns the program with the store at `root`.
     pub(crate) fn at(root: PathBuf) -> Self {
-        Self { root, _dir: None }
+        Self {
+            program: env!("CARGO_BIN_EXE_mica").into(),
+            root,
+            user: None,
+            _dir: None,
+        }
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -42,8 +79,37 @@ impl Mica {
         &self,
         arguments: impl IntoIterator<Item = S>,
     ) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mica"));
+        let mut command = self.tool(&self.program);
         command.arg("--root").arg(&self.root).args(arguments);
+        command
+    }
+
+    /// Runs a script as the user whose program it is; returns what it printed, or what it
+    /// said when it failed.
+    pub(crate) fn shell(&self, script: &str, arguments: &[&Path]) -> Result<String, String> {
+        let mut shell = self.tool(Path::new("sh"));
+        shell.args(["-ec", script, "sh"]).args(arguments);
+        let output = shell.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        if output.status.success() {
+            Ok(text(output.stdout))
+        } else {
+            Err(text(output.stderr))
+        }
+    }
+
+    /// Returns an empty directory of that user's.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
+        let path = self.root.with_file_name(name);
+        self.shell(r#"mkdir "$1""#, &[&path]).unwrap();
+        path
+    }
+
+    fn tool(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Some(user) = self.user {
+            command.uid(user).gid(user).current_dir("/");
+        }
         command
     }
 
