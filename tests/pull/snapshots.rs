@@ -192,3 +192,52 @@ fn a_writable_mount_of_an_image_makes_a_snapshot_of_its_name() {
         assert_eq!(count(&mica.root().join("snapshots")), 0);
     });
 }
+
+/// Makes changes in two snapshots, the second on the first, commits both, and compares
+/// what they show then.
+fn assert_kept(first: &str, second: &str, expected: [&str; 2]) {
+    if !can_mount() {
+        return;
+    }
+    for_each_user(|mica, manifest| {
+        let point = mica.directory("point");
+        let mut parent = manifest.hex().to_owned();
+        let changes = [("first", first), ("second", second)];
+        for (key, script) in changes {
+            mica.ok(["snapshot", "prepare", key, &parent]);
+            mount(mica, &["--rw"], key, &point);
+            mica.shell(&format!(r#"cd "$1"; {script}"#), &[&point])
+                .unwrap();
+            umount(mica, &point);
+            parent = format!("{key}, committed");
+            mica.ok(["snapshot", "commit", &parent, key]);
+        }
+        for ((key, _), expected) in changes.iter().zip(expected) {
+            mount(mica, &[], &format!("{key}, committed"), &point);
+            let found = mica.shell(r#"cd "$1"; ls; cat *"#, &[&point]);
+            assert_eq!(found.as_deref(), Ok(expected), "{key}");
+            umount(mica, &point);
+        }
+    });
+}
+
+#[test]
+fn what_was_written_and_removed_is_so_after_a_commit() {
+    assert_kept(
+        "echo new >new; echo more >>file",
+        "rm lower new; echo other >new; echo last >>file",
+        [
+            "file\nlower\nnew\ncontentmore\n1new\n",
+            "file\nnew\ncontentmore\nlast\nother\n",
+        ],
+    );
+}
+
+#[test]
+fn what_was_moved_or_changed_in_mode_is_so_after_a_commit() {
+    assert_kept(
+        "mv lower moved; chmod 600 file",
+        "mv moved again; mv file lower",
+        ["file\nmoved\ncontent1", "again\nlower\n1content"],
+    );
+}
