@@ -106,21 +106,27 @@ impl ActiveView {
         }
     }
 
-    /// Returns whether the answer may wait for a file system, as all do that are not for
-    /// the names and attributes of layers.
-    pub(crate) fn may_wait(request: &Request<'_>) -> bool {
-        matches!(
-            request.operation,
+    /// Returns whether the answer may wait for a disk for long: for what is to be written
+    /// there, or for contents to be copied up.
+    pub(crate) fn may_wait(&self, request: &Request<'_>) -> bool {
+        match request.operation {
             Operation::Read { .. }
-                | Operation::Write { .. }
-                | Operation::Fsync { .. }
-                | Operation::FsyncDir
-                | Operation::SyncFs
-                | Operation::SetAttr(_)
-                | Operation::Open { .. }
-                | Operation::Allocate { .. }
-                | Operation::CopyFileRange { .. }
-        )
+            | Operation::Fsync { .. }
+            | Operation::FsyncDir
+            | Operation::SyncFs
+            | Operation::Allocate { .. }
+            | Operation::CopyFileRange { .. } => true,
+            Operation::SetAttr(set) => set.size.is_some() && !self.is_in_upper(request.node),
+            Operation::Open { flags, .. } => {
+                files::writes(flags) && !self.is_in_upper(request.node)
+            }
+            _ => false,
+        }
+    }
+
+    fn is_in_upper(&self, node: NodeId) -> bool {
+        let node = self.nodes.get(node);
+        node.is_some_and(|node| matches!(node.state().presence, Presence::Upper(_)))
     }
 
     /// Answers a request, as [`View::answer`].

@@ -45,7 +45,7 @@ impl Tree {
     pub(crate) fn may_wait(&self, request: &Request<'_>) -> bool {
         match self {
             Self::View(view) => view.reads_a_file(request),
-            Self::Active(_) => ActiveView::may_wait(request),
+            Self::Active(active) => active.may_wait(request),
         }
     }
 }

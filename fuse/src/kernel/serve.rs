@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use tracing::{debug, error};
 
+use super::abi::opcode;
 use super::company::{Caller, Company};
 use super::crew::{Crew, Duty};
 use super::decode::{Malformed, Message, caller_of, decode, opcode_of};
@@ -102,7 +103,7 @@ impl<'s> Server<'s> {
                     self.poll_for_a_moment()?
                 }
                 taken => {
-                    in_a_row += 1;
+                    in_a_row += u32::from(self.is_asked(taken));
                     taken
                 }
             };
@@ -125,6 +126,15 @@ impl<'s> Server<'s> {
                 return Ok(next);
             }
         }
+    }
+
+    /// Returns whether somebody waits for the answer to what was taken.
+    fn is_asked(&self, taken: Taken) -> bool {
+        let Taken::Message(length) = taken else {
+            return false;
+        };
+        let opcode = self.buffer.get(..length).and_then(opcode_of);
+        !matches!(opcode, Some(opcode::FORGET | opcode::BATCH_FORGET))
     }
 
     fn help(&mut self) -> Result<Next, Errno> {
