@@ -35,9 +35,10 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use rustix::io::Errno;
 
 use crate::kernel::backing::Backings;
+use crate::layer::directory::RealAttr;
 use crate::view::OpenFiles;
 use crate::{
-    Access, Error, FileType, Ino, Layer, NodeId, Operation, Reply, Request, Result, View,
+    Access, Attr, Error, FileType, Ino, Layer, NodeId, Operation, Reply, Request, Result, View,
     ViewOptions,
 };
 use node::{Found, Node, Presence};
@@ -265,25 +266,55 @@ impl ActiveView {
 
     /// Opens the inode that the upper has for a node.
     fn inode(&self, node: &Node) -> Result<Inode> {
-        const ATTEMPTS: u32 = 8;
         if node.is_directory() {
             return Ok(Inode(self.directory_fd(node)?));
         }
+        self.reach(node, Ok, |above, name| {
+            let inode = Inode::at(above, name)?;
+            let ino = inode.attr()?.attr.ino;
+            Ok((inode, ino))
+        })
+    }
+
+    /// Returns the attributes of the inode that the upper has for a node.
+    fn upper_attr(&self, node: &Node) -> Result<Attr> {
+        if node.is_directory() {
+            return Ok(Inode(self.directory_fd(node)?).attr()?.attr);
+        }
+        self.reach(
+            node,
+            |inode| Ok(inode.attr()?.attr),
+            |above, name| {
+                let attr = RealAttr::at(above, name)?.attr;
+                Ok((attr, attr.ino))
+            },
+        )
+    }
+
+    /// Reaches the inode that the upper has for a node: the one that is kept open, or the
+    /// one that its name leads to, whose number `by_name` gives too.
+    fn reach<T>(
+        &self,
+        node: &Node,
+        kept: impl Fn(Inode) -> Result<T>,
+        by_name: impl Fn(&OwnedFd, &[u8]) -> Result<(T, Ino)>,
+    ) -> Result<T> {
+        const ATTEMPTS: u32 = 8;
         for _ in 0..ATTEMPTS {
-            let (kept, expected) = {
+            let (inode, expected) = {
                 let state = node.state();
                 (state.kept.clone(), state.presence.upper_ino())
             };
-            if let Some(inode) = kept {
-                return Ok(inode);
+            if let Some(inode) = inode {
+                return kept(inode);
             }
             let Some(place) = self.nodes.place(node.id) else {
                 continue;
             };
             let above = self.directory_fd(&*self.node(place.parent)?)?;
             // Another thread may have moved the name, and made something else there.
-            match Inode::at(&above, &place.name) {
-                Ok(inode) if Some(inode.attr()?.attr.ino) == expected => return Ok(inode),
+            match by_name(&above, &place.name) {
+                Ok((found, ino)) if Some(ino) == expected => return Ok(found),
                 Ok(_) | Err(Error::Refused(Errno::NOENT)) => {}
                 Err(error) => return Err(error),
             }
@@ -292,7 +323,7 @@ impl ActiveView {
     }
 
     /// Returns the number of an inode of the upper.
-    fn derived_ino(&self, inode: &crate::layer::directory::RealAttr) -> Ino {
+    fn derived_ino(&self, inode: &RealAttr) -> Ino {
         self.lower.real_ino(inode)
     }
 

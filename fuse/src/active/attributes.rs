@@ -26,7 +26,7 @@ impl ActiveView {
             let attr = self.lower_attr(lower)?;
             return Ok(Attr { ino, ..attr });
         }
-        let attr = self.inode(node)?.attr()?.attr;
+        let attr = self.upper_attr(node)?;
         // As the kernel's overlayfs shows it: nobody counts the subdirectories of several
         // layers.
         let nlink = if node.is_directory() && lower.is_some() {

@@ -86,7 +86,10 @@ impl ActiveView {
         let (staged, inode) = self.stage_copy(node, lower, &attr, contents)?;
         self.dress(&inode, lower, &attr)?;
         // Nothing but a file or a directory takes attributes of users.
-        if attr.nlink == 1 && (is_regular || self.upper.options.xattrs == XattrSpace::Trusted) {
+        if attr.nlink == 1
+            && !without_contents
+            && (is_regular || self.upper.options.xattrs == XattrSpace::Trusted)
+        {
             self.upper.set_number(&inode, node.state().ino)?;
         }
         if without_contents {
@@ -239,6 +242,7 @@ impl ActiveView {
             Some(SetTime::At(before.atime)),
             Some(SetTime::At(before.mtime)),
         )?;
+        self.upper.set_number(&inode, node.state().ino)?;
         self.upper.clear_metacopy(&inode)?;
         node.state().presence = Presence::Upper(ino);
         Ok(())

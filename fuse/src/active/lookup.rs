@@ -107,7 +107,12 @@ impl ActiveView {
             file_type,
             found: Found {
                 ino: match (file_type, &lower) {
-                    (FileType::Directory, Some(entry)) => entry.attr.ino,
+                    // What it goes on with is hidden by it, and its number is free.
+                    (_, Some(entry))
+                        if file_type == FileType::Directory || entry.attr.nlink == 1 =>
+                    {
+                        entry.attr.ino
+                    }
                     _ => marks.number.unwrap_or_else(|| self.derived_ino(&real)),
                 },
                 presence: if marks.metacopy && file_type == FileType::Regular {
