@@ -6,6 +6,10 @@
 //! session encodes it. The view reads from its [`Layer`]s, uppermost first. This
 //! crate knows nothing of registries, images, databases or async.
 
+/// Unit tests share what makes layers with the tests from outside.
+#[cfg(test)]
+extern crate self as mica_fuse;
+
 mod active;
 mod attr;
 mod error;

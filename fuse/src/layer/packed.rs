@@ -25,6 +25,7 @@ mod xattrs;
 pub use builder::{Builder, Summary};
 pub use directory::{Dentries, Dentry, Target};
 pub use inode::{Inode, InodeIndex, InodeKind};
+pub(crate) use reader::Extent;
 pub use reader::{PackedLayer, Xattrs};
 
 /// The name of the archive in the directory of a layer.

@@ -1,6 +1,6 @@
-//! What a writable view asks of the view below it.
+//! What a writable view asks of the view below its upper: nodes by path, the path of a
+//! node, and all that a copy-up takes along.
 
-use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -8,10 +8,27 @@ use rustix::io::Errno;
 
 use super::View;
 use super::links::Place;
-use super::stack::join;
 use crate::layer::Kind;
 use crate::layer::directory::RealAttr;
-use crate::{Entry, Error, Ino, NodeId, Operation, Reply, Request, Result};
+use crate::layer::packed::Extent;
+use crate::{Entry, Error, Ino, NodeId, Reply, Result};
+
+/// Where the contents of a regular file lie. The file has as many bytes as its
+/// attributes say.
+#[derive(Debug)]
+#[cfg_attr(not(test), expect(dead_code, reason = "copy-up is to ask"))]
+pub(crate) enum Data {
+    /// A file of its own, open for reading, with the same offsets.
+    File(OwnedFd),
+    /// Pieces of a larger file.
+    Extents {
+        /// The larger file, open for reading.
+        file: OwnedFd,
+        /// The pieces in the order of the contents; what is between and after them is
+        /// zeros.
+        extents: Vec<Extent>,
+    },
+}
 
 impl View {
     /// Returns whether a directory shows a name.
@@ -29,59 +46,30 @@ impl View {
         self.stack.identity.real(real)
     }
 
-    /// Returns what is at a path from the root, with one reference to it. No symbolic link
-    /// is followed.
+    /// Returns the entry at a path from the root, `None` where there is none. No
+    /// symbolic link is followed, and a leading `/` says nothing. It counts as one
+    /// reference to the node.
     pub(crate) fn node_at(&self, path: &[u8]) -> Result<Option<Entry>> {
-        let mut at: Option<Entry> = None;
-        for name in path
-            .split(|byte| *byte == b'/')
-            .filter(|name| !name.is_empty())
-        {
-            let directory = at.map_or(NodeId::ROOT, |entry| entry.node);
-            let next = self.answer(&Request {
-                node: directory,
-                caller: crate::Caller::default(),
-                operation: Operation::Lookup { name },
-            });
-            if let Some(entry) = at.take() {
-                self.forget(entry.node, 1);
-            }
-            match next {
-                Ok(Reply::Entry(entry)) => at = Some(entry),
-                Ok(_) | Err(Error::Refused(Errno::NOTDIR)) => return Ok(None),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(at)
-    }
-
-    /// Returns a path of a node from the root.
-    pub(crate) fn path_of(&self, node: NodeId) -> Result<Vec<u8>> {
-        match self.place(node)? {
-            Place::Packed(layer, index) => Ok(self.stack.packed(layer)?.path(index)),
-            Place::Real(_, path) => Ok(join(b"", &path)),
-        }
-    }
-
-    /// Returns all attributes that a node shows, with their values.
-    pub(crate) fn xattrs(&self, node: NodeId) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        if !self.has_xattrs() {
-            return Ok(Vec::new());
-        }
-        let Reply::Bytes(names) = self.list_xattr(node, u32::MAX)? else {
+        let Reply::Attr(attr) = self.get_attr(NodeId::ROOT)? else {
             return Err(Error::Refused(Errno::IO));
         };
-        let mut found = Vec::new();
-        for name in names
-            .split(|byte| *byte == 0)
-            .filter(|name| !name.is_empty())
-        {
-            let Reply::Bytes(value) = self.get_xattr(node, name, u32::MAX)? else {
-                return Err(Error::Refused(Errno::IO));
+        let mut entry = Entry {
+            node: NodeId::ROOT,
+            attr,
+        };
+        for name in path.split(|byte| *byte == b'/') {
+            if name.is_empty() {
+                continue;
+            }
+            let found = self.lookup(entry.node, name);
+            self.forget(entry.node, 1);
+            entry = match found {
+                Ok(Reply::Entry(found)) => found,
+                Err(error) if error.errno() != Errno::NOTDIR => return Err(error),
+                Ok(_) | Err(_) => return Ok(None),
             };
-            found.push((name.to_vec(), Cow::into_owned(value)));
         }
-        Ok(found)
+        Ok(Some(entry))
     }
 
     /// Opens the file that has the contents of a node, where they are a file of their own:
@@ -92,4 +80,64 @@ impl View {
             Place::Real(layer, path) => self.open_file(node, layer, &path).map(Some),
         }
     }
+
+    /// Opens the contents of a regular file; `EISDIR` for a directory, `EINVAL` for
+    /// other nodes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "copy-up is to ask"))]
+    pub(crate) fn open_data(&self, node: NodeId) -> Result<Data> {
+        match self.regular(node)? {
+            Place::Packed(layer, index) => {
+                let layer = self.stack.packed(layer)?;
+                Ok(Data::Extents {
+                    extents: layer.extents(index)?,
+                    file: layer.open_data(index)?,
+                })
+            }
+            Place::Real(layer, path) => self.open_real(layer, &path).map(Data::File),
+        }
+    }
+
+    /// Returns the extended attributes of a node as they are shown.
+    pub(crate) fn xattrs(&self, node: NodeId) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        if !self.has_xattrs {
+            return Ok(Vec::new());
+        }
+        let mut xattrs = Vec::new();
+        for name in self.xattr_names(node)? {
+            if let Some(value) = self.xattr(node, &name)? {
+                let value = value.into_owned();
+                xattrs.push((name, value));
+            }
+        }
+        Ok(xattrs)
+    }
+
+    /// Returns a path of a node in this view, from the root and without a leading `/`.
+    ///
+    /// A directory has one. A file may have more, of which this is one that its layer has
+    /// for it; `ENOENT` where the view does not show the file there. Whoever has the
+    /// directory and the name that led to a file takes the path of the directory.
+    pub(crate) fn path_of(&self, node: NodeId) -> Result<Vec<u8>> {
+        if node == NodeId::ROOT {
+            return Ok(Vec::new());
+        }
+        let path = match self.place(node)? {
+            Place::Packed(layer, index) => self.stack.packed(layer)?.path(index),
+            Place::Real(_, path) => path.to_vec(),
+        };
+        if self.directory_if_any(node)?.is_some() {
+            return Ok(path);
+        }
+        let found = self.node_at(&path)?;
+        if let Some(found) = found {
+            self.forget(found.node, 1);
+        }
+        found
+            .filter(|found| found.node == node)
+            .map(|_| path)
+            .ok_or(Error::Refused(Errno::NOENT))
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,8 @@ impl View {
         }))
     }
 
-    fn regular(&self, node: NodeId) -> Result<Place> {
+    /// Returns where a regular file lies; of a directory layer it may be anything yet.
+    pub(super) fn regular(&self, node: NodeId) -> Result<Place> {
         let place = self.place(node)?;
         match &place {
             // Type and existence show when it is opened, once for many reads.
@@ -83,15 +84,18 @@ impl View {
     }
 
     pub(super) fn open_file(&self, node: NodeId, layer: u32, path: &[u8]) -> Result<Arc<OwnedFd>> {
-        self.files.get(node, || {
-            let layer = self.stack.directory(layer)?;
-            match layer.attr(path)?.file_type() {
-                FileType::Regular => layer.open_file(path),
-                FileType::Directory => Err(Error::Refused(Errno::ISDIR)),
-                // Opening a device or a pipe has effects; the kernel never asks for it.
-                _ => Err(Error::Refused(Errno::INVAL)),
-            }
-        })
+        self.files.get(node, || self.open_real(layer, path))
+    }
+
+    /// Opens the contents of the regular file at a path of a directory layer.
+    pub(super) fn open_real(&self, layer: u32, path: &[u8]) -> Result<OwnedFd> {
+        let layer = self.stack.directory(layer)?;
+        match layer.attr(path)?.file_type() {
+            FileType::Regular => layer.open_file(path),
+            FileType::Directory => Err(Error::Refused(Errno::ISDIR)),
+            // Opening a device or a pipe has effects; the kernel never asks for it.
+            _ => Err(Error::Refused(Errno::INVAL)),
+        }
     }
 
     fn message_path(&self, layer: u32, path: &[u8]) -> std::path::PathBuf {

@@ -14,20 +14,33 @@ impl View {
     /// Answers the value of an attribute.
     pub(super) fn get_xattr(&self, node: NodeId, name: &[u8], size: u32) -> Result<Reply<'_>> {
         self.refuse_without_xattrs()?;
-        let place = self.attributes_place(node)?;
-        let value = match self.override_of(node)? {
-            Some((layer, index)) => match self.packed_xattr(layer, index, name)? {
-                Some(value) => Some(Cow::Borrowed(value)),
-                None => self.place_xattr(&place, name)?,
-            },
-            None => self.place_xattr(&place, name)?,
-        };
+        let value = self.xattr(node, name)?;
         sized(value.ok_or(Error::Refused(Errno::NODATA))?, size)
     }
 
     /// Answers the names of the attributes.
     pub(super) fn list_xattr(&self, node: NodeId, size: u32) -> Result<Reply<'_>> {
         self.refuse_without_xattrs()?;
+        let list: Vec<u8> = self
+            .xattr_names(node)?
+            .into_iter()
+            .flat_map(|name| name.into_iter().chain([0]))
+            .collect();
+        sized(Cow::Owned(list), size)
+    }
+
+    /// Returns the value of the attribute that a node shows as `name`.
+    pub(super) fn xattr(&self, node: NodeId, name: &[u8]) -> Result<Option<Cow<'_, [u8]>>> {
+        if let Some((layer, index)) = self.override_of(node)?
+            && let Some(value) = self.packed_xattr(layer, index, name)?
+        {
+            return Ok(Some(Cow::Borrowed(value)));
+        }
+        self.place_xattr(&self.attributes_place(node)?, name)
+    }
+
+    /// Returns the names of the attributes that a node shows.
+    pub(super) fn xattr_names(&self, node: NodeId) -> Result<Vec<Vec<u8>>> {
         let mut names = match self.attributes_place(node)? {
             Place::Packed(layer, index) => self.packed_names(layer, index)?,
             Place::Real(layer, path) => self.stack.directory(layer)?.xattr_names(&path)?,
@@ -39,11 +52,7 @@ impl View {
                 }
             }
         }
-        let list: Vec<u8> = names
-            .into_iter()
-            .flat_map(|name| name.into_iter().chain([0]))
-            .collect();
-        sized(Cow::Owned(list), size)
+        Ok(names)
     }
 
     /// Tells the kernel, where no layer has attributes, never to ask again.

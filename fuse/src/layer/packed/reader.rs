@@ -21,6 +21,8 @@ mod content;
 mod path;
 mod verify;
 
+pub(crate) use content::Extent;
+
 /// A packed layer: its index in memory and checked, its data mapped when it is first
 /// read.
 ///

@@ -1,6 +1,6 @@
 //! Contents of files: slices of the mapped data, and holes.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use memmap2::{Advice, Mmap};
@@ -12,6 +12,17 @@ use crate::{Error, FileType, Result, Segment, Whence, sys};
 
 /// Bytes of a file that [`PackedLayer::will_need`] reads ahead at most.
 const AHEAD_LIMIT: u64 = 128 << 10;
+
+/// A run of a file's bytes in the data of its layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Where it starts in the file.
+    pub(crate) logical: u64,
+    /// Where it starts in the data.
+    pub(crate) offset: u64,
+    /// Bytes.
+    pub(crate) length: u64,
+}
 
 /// Where the bytes of a file lie.
 enum Place<'a> {
@@ -127,17 +138,51 @@ impl PackedLayer {
             })
     }
 
+    /// Returns the extents of a regular file in their order; what they leave out is
+    /// zeros. `EISDIR` for a directory, `EINVAL` for other inodes.
+    pub(crate) fn extents(&self, index: InodeIndex) -> Result<Vec<Extent>> {
+        let extents = match self.place(index)? {
+            Place::Piece { size: 0, .. } => Vec::new(),
+            Place::Piece { offset, size } => vec![Extent {
+                logical: 0,
+                offset,
+                length: size,
+            }],
+            Place::Parts { extents, .. } => extents.iter().map(Extent::of).collect(),
+        };
+        let size = self.place(index)?.size();
+        let mut end = 0;
+        for extent in &extents {
+            let in_order = extent.logical >= end;
+            let logical = extent.logical.checked_add(extent.length);
+            let data = extent.offset.checked_add(extent.length);
+            match (logical, data) {
+                (Some(logical), Some(data))
+                    if in_order && logical <= size && data <= self.size() =>
+                {
+                    end = logical;
+                }
+                _ => return Err(self.corrupt(index, "extents make no sense")),
+            }
+        }
+        Ok(extents)
+    }
+
+    /// Opens the data, for an inode.
+    pub(crate) fn open_data(&self, index: InodeIndex) -> Result<OwnedFd> {
+        open(self.dir.as_fd(), self.label(), DATA).map_err(|error| match error.errno() {
+            // Not that the file that was asked for is absent.
+            Errno::NOENT => self.corrupt(index, "data is gone"),
+            _ => error,
+        })
+    }
+
     /// Returns the mapped data, for an inode.
     fn data(&self, index: InodeIndex) -> Result<&Mmap> {
         if let Some(data) = self.data.get() {
             return Ok(data);
         }
-        let file =
-            open(self.dir.as_fd(), self.label(), DATA).map_err(|error| match error.errno() {
-                // Not that the file that was asked for is absent.
-                Errno::NOENT => self.corrupt(index, "data is gone"),
-                _ => error,
-            })?;
+        let file = self.open_data(index)?;
         let failed = |operation| Error::system(operation, Path::new(self.label()).join(DATA));
         let map = sys::map(file.as_fd()).map_err(failed("map"))?;
         if (map.len() as u64) < self.size() {
@@ -189,6 +234,16 @@ impl PackedLayer {
             range.and_then(|(start, end)| Some(start.try_into().ok()?..end.try_into().ok()?));
         let slice = range.and_then(|range: std::ops::Range<usize>| data.get(range));
         slice.ok_or_else(|| self.corrupt(index, "contents lie outside the data"))
+    }
+}
+
+impl Extent {
+    fn of(record: &ExtentRecord) -> Self {
+        Self {
+            logical: record.logical.get(),
+            offset: record.offset.get(),
+            length: record.length.get(),
+        }
     }
 }
 
