@@ -34,6 +34,17 @@ impl Layer {
         }
     }
 
+    /// Returns what the layer holds for its root.
+    pub(crate) fn root(&self) -> Kind {
+        match self {
+            Self::Packed(_) => Kind::PackedDirectory {
+                index: PackedLayer::ROOT,
+                opaque: false,
+            },
+            Self::Directory(_) => Kind::RealDirectory { opaque: false },
+        }
+    }
+
     /// Returns whether a file of the layer may have extended attributes.
     pub(crate) fn has_xattrs(&self) -> bool {
         match self {

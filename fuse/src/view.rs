@@ -22,10 +22,14 @@ mod identity;
 mod links;
 mod names;
 mod nodes;
+mod source;
 mod stack;
+mod trail;
 mod usage;
 mod walk;
 mod xattrs;
+
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -38,9 +42,10 @@ use crate::{Error, FileType, Layer, NodeId, Operation, Reply, Request, Result};
 use directories::Directories;
 use directory::Directory;
 use identity::{Decoded, Identity};
-use links::{LowerLinks, Place};
+use links::LowerLinks;
 use nodes::Nodes;
-use stack::Stack;
+use source::Source;
+use stack::{Place, Stack};
 use walk::Walker;
 
 /// Who decides what a caller may do.
@@ -68,7 +73,7 @@ pub struct View {
     links: LowerLinks,
     directories: Directories,
     nodes: Nodes,
-    files: OpenFiles,
+    files: OpenFiles<Source>,
     has_xattrs: bool,
     has_holes: bool,
     access: Access,
@@ -190,11 +195,7 @@ impl View {
             Decoded::Packed(layer, index) if index.0 < self.stack.packed(layer)?.inodes() => {
                 Ok(Place::Packed(layer, index))
             }
-            Decoded::Real => self
-                .nodes
-                .get(node)
-                .map(|node| Place::Real(node.layer, node.path))
-                .ok_or(stale),
+            Decoded::Real => self.nodes.get(node).map(|node| node.place).ok_or(stale),
             Decoded::Packed(..) | Decoded::Unknown => Err(stale),
         }
     }
@@ -231,26 +232,33 @@ impl View {
             return Ok(None);
         }
         self.directories
-            .made_by(node, || self.make_directory(&place))
+            .made_by(node, || self.make_directory(node, &place))
             .map(Some)
     }
 
     /// Makes a directory that was not come to by its name, by a walk from the root.
-    fn make_directory(&self, place: &Place) -> Result<Directory> {
-        let (top, path) = match place {
-            Place::Packed(layer, index) => (*layer, self.stack.packed(*layer)?.path(*index)),
-            Place::Real(layer, path) => (*layer, path.to_vec()),
-        };
+    fn make_directory(&self, node: NodeId, place: &Place) -> Result<Directory> {
+        let path = self.path(node)?;
         let mut walker = Walker::new(&self.stack, 0);
-        let parts = walker
+        let contributors = walker
             .directory(&path)?
-            .filter(|parts| parts.first().is_some_and(|part| part.layer == top));
-        let parts = parts.ok_or(Error::Refused(Errno::STALE))?;
-        let above = path.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-        let above = path.get(..above).unwrap_or_default();
-        let parents = walker.directory(above)?.unwrap_or_default();
-        let parent = parents.first().ok_or(Error::Refused(Errno::STALE))?;
-        let parent = self.stack.ino(*parent, above)?;
-        Directory::open(&self.stack, &path, parent, &parts)
+            .filter(|found| found.first().is_some_and(|first| first.place() == *place));
+        let contributors = contributors.ok_or(Error::Refused(Errno::STALE))?;
+        let parents = walker.directory(stack::split(&path).0)?;
+        let parent = parents.as_deref().and_then(<[_]>::first);
+        let parent = parent.ok_or(Error::Refused(Errno::STALE))?;
+        let parent = self.stack.ino(&parent.place())?;
+        Directory::open(&self.stack, &path, parent, contributors)
+    }
+
+    /// Returns the path of a directory in the view, or one that a file may have.
+    fn path(&self, node: NodeId) -> Result<Arc<[u8]>> {
+        let stale = Error::Refused(Errno::STALE);
+        match self.stack.identity.decode(node) {
+            Decoded::Root => Ok([].into()),
+            Decoded::Packed(layer, index) => Ok(self.stack.packed(layer)?.path(index).into()),
+            Decoded::Real => self.nodes.get(node).map(|node| node.path).ok_or(stale),
+            Decoded::Unknown => Err(stale),
+        }
     }
 }

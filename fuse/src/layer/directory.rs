@@ -6,6 +6,7 @@
 //! later, this very view included, is ever entered.
 
 mod listing;
+mod shown;
 pub(crate) mod xattr;
 
 pub(crate) use listing::Listing;
@@ -17,8 +18,9 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
+use super::marks::Redirect;
 use crate::{Attr, Error, FileType, Ino, Result, Timestamp};
-use xattr::Marks;
+use xattr::{BadRedirect, Marks};
 
 /// Longest piece of a path that is given to the kernel at once; `PATH_MAX` is 4096.
 const LONGEST_WALK: usize = 4000;
@@ -94,8 +96,13 @@ impl DirectoryLayer {
 
     /// Returns the attributes of the entry at a path relative to the root.
     pub(crate) fn attr(&self, path: &[u8]) -> Result<RealAttr> {
-        stat(self.open_at(path, OFlags::PATH)?, c"", AtFlags::EMPTY_PATH)
-            .map_err(self.failed("stat", path))
+        let inode = self.open_at(path, OFlags::PATH)?;
+        let real = stat(&inode, c"", AtFlags::EMPTY_PATH).map_err(self.failed("stat", path))?;
+        if shown::may_be_metacopy(&real) {
+            self.shown(real, &inode, path)
+        } else {
+            Ok(real)
+        }
     }
 
     /// Opens the directory at a path for [`Self::attr_in`].
@@ -105,33 +112,49 @@ impl DirectoryLayer {
 
     /// Returns the attributes of one name of a directory of this layer.
     pub(crate) fn attr_in(&self, directory: &OwnedFd, name: &[u8]) -> Result<RealAttr> {
-        let attr = if self.is_private {
-            stat(
-                directory,
-                name,
-                AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT,
-            )
-        } else {
-            walk(directory, name, OFlags::PATH)
-                .and_then(|entry| stat(entry, c"", AtFlags::EMPTY_PATH))
-        };
-        attr.map_err(self.failed("stat", name))
+        if self.is_private {
+            let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+            let real = stat(directory, name, flags).map_err(self.failed("stat", name))?;
+            if !shown::may_be_metacopy(&real) {
+                return Ok(real);
+            }
+        }
+        let inode = walk(directory, name, OFlags::PATH).map_err(self.failed("open", name))?;
+        let real = stat(&inode, c"", AtFlags::EMPTY_PATH).map_err(self.failed("stat", name))?;
+        self.shown(real, &inode, name)
     }
 
     /// Returns the names of the directory at a path, its marks taken into account.
     pub(crate) fn list(&self, path: &[u8]) -> Result<Listing> {
         let directory = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
-        let marks = Marks::read(&directory).map_err(self.failed("read marks of", path))?;
-        self.refuse_unless_plain(marks, path)?;
-        Listing::read(&directory, marks).map_err(self.failed("list", path))
+        let marks = self.marks(&directory, path)?;
+        let mut listing =
+            Listing::read(&directory, marks.opacity).map_err(self.failed("list", path))?;
+        if !listing.opaque {
+            listing.redirect = self.redirect(&marks, path)?;
+        }
+        Ok(listing)
+    }
+
+    /// Returns whether the layers below have the directory at a path elsewhere.
+    pub(crate) fn has_redirect(&self, path: &[u8]) -> Result<bool> {
+        let directory = self.open_directory(path)?;
+        Ok(self.marks(&directory, path)?.has_redirect())
     }
 
     /// Opens the regular file at a path for reading.
-    pub(crate) fn open_file(&self, path: &[u8]) -> Result<OwnedFd> {
+    pub(crate) fn open_file(&self, path: &[u8]) -> Result<Contents> {
         let file = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-        let marks = Marks::read(&file).map_err(self.failed("read marks of", path))?;
-        self.refuse_unless_plain(marks, path)?;
-        Ok(file)
+        let marks = self.marks(&file, path)?;
+        if marks.metacopy {
+            let size = rustix::fs::fstat(&file).map_err(self.failed("stat", path))?;
+            Ok(Contents::Below {
+                size: u64::try_from(size.st_size).unwrap_or_default(),
+                redirect: self.redirect(&marks, path)?,
+            })
+        } else {
+            Ok(Contents::Here(file))
+        }
     }
 
     /// Returns the target of the symbolic link at a path.
@@ -168,15 +191,22 @@ impl DirectoryLayer {
         })
     }
 
-    fn refuse_unless_plain(&self, marks: Marks, path: &[u8]) -> Result<()> {
-        let Some(mark) = marks.elsewhere else {
-            return Ok(());
-        };
-        let path = path.escape_ascii();
-        let reason = format!("overlay.{mark} is not supported: /{path}");
-        Err(Error::Corrupt {
+    /// Returns the error for what is wrong with the entry at a path.
+    pub(crate) fn corrupt(&self, path: &[u8], reason: &str) -> Error {
+        Error::Corrupt {
             layer: self.label.clone(),
-            reason,
+            reason: format!("{reason}: /{}", path.escape_ascii()),
+        }
+    }
+
+    fn marks(&self, inode: &OwnedFd, path: &[u8]) -> Result<Marks> {
+        Marks::read(inode).map_err(self.failed("read marks of", path))
+    }
+
+    fn redirect(&self, marks: &Marks, path: &[u8]) -> Result<Option<Redirect>> {
+        marks.redirect().map_err(|BadRedirect(value)| {
+            let reason = format!("redirect to {} makes no sense", value.escape_ascii());
+            self.corrupt(path, &reason)
         })
     }
 
@@ -199,6 +229,20 @@ impl DirectoryLayer {
     fn failed(&self, operation: &'static str, path: &[u8]) -> impl FnOnce(Errno) -> Error {
         Error::system(operation, Path::new(&self.label).join(path_of(path)))
     }
+}
+
+/// Where the contents of a regular file are.
+#[derive(Debug)]
+pub(crate) enum Contents {
+    /// In the file, open for reading.
+    Here(OwnedFd),
+    /// In the next layer below that has data, maybe elsewhere.
+    Below {
+        /// Bytes of the file here, and so of its contents.
+        size: u64,
+        /// Where it is, if not at the same place.
+        redirect: Option<Redirect>,
+    },
 }
 
 /// What the file system below a layer holds.

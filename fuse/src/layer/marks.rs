@@ -44,7 +44,7 @@ pub(crate) enum XattrMark {
     Opaque,
     /// The file is a whiteout, where its directory allows such.
     Whiteout,
-    /// The directory continues at another path of the layers below.
+    /// What the layers below have for this lies at another path.
     Redirect,
     /// The file has its contents in a layer below.
     Metacopy,
@@ -64,6 +64,33 @@ pub(crate) fn xattr_mark(name: &[u8]) -> Option<XattrMark> {
         b"redirect" => Some(XattrMark::Redirect),
         b"metacopy" => Some(XattrMark::Metacopy),
         _ => None,
+    }
+}
+
+/// Where the layers below have what a mark of a layer stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Redirect {
+    /// At these names, one in the other, from the root of each layer.
+    Absolute(Vec<Vec<u8>>),
+    /// In the same directory, under this name.
+    Relative(Vec<u8>),
+}
+
+impl Redirect {
+    /// Returns what the value of a mark says, or `None` where it makes no sense.
+    pub(crate) fn of_value(value: &[u8]) -> Option<Self> {
+        let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && !name.contains(&0);
+        let names = |path: &[u8]| {
+            let names = path.split(|byte| *byte == b'/');
+            names
+                .map(|name| is_name(name).then(|| name.to_vec()))
+                .collect::<Option<_>>()
+        };
+        match value.strip_prefix(b"/") {
+            Some(path) => names(path).map(Self::Absolute),
+            None if value.contains(&b'/') || !is_name(value) => None,
+            None => Some(Self::Relative(value.to_vec())),
+        }
     }
 }
 
@@ -115,6 +142,34 @@ mod tests {
             ),
         ] {
             assert_eq!(name_mark(name), mark, "{why}");
+        }
+    }
+
+    #[test]
+    fn redirects_lead_to_names() {
+        let absolute = |names: &[&[u8]]| {
+            let names = names.iter().map(|name| name.to_vec());
+            Some(Redirect::Absolute(names.collect()))
+        };
+        for (why, value, expected) in [
+            ("from the root", &b"/a"[..], absolute(&[b"a"])),
+            ("deeper", b"/a/b", absolute(&[b"a", b"b"])),
+            (
+                "beside",
+                b"a b\xff",
+                Some(Redirect::Relative(b"a b\xff".to_vec())),
+            ),
+            ("nowhere", b"", None),
+            ("the root itself", b"/", None),
+            ("an empty name", b"/a//b", None),
+            ("an empty name at the end", b"/a/", None),
+            ("a relative path", b"a/b", None),
+            ("upwards", b"..", None),
+            ("upwards on the way", b"/a/../b", None),
+            ("here", b".", None),
+            ("a name that no file has", b"a\0b", None),
+        ] {
+            assert_eq!(Redirect::of_value(value), expected, "{why}");
         }
     }
 

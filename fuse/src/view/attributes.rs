@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::View;
 use super::directory::Directory;
-use super::links::Place;
+use super::stack::Place;
 use crate::layer::directory::RealAttr;
 use crate::layer::packed::{Inode, InodeIndex};
 use crate::{Attr, Error, Ino, NodeId, Reply, Result};
@@ -35,8 +35,10 @@ impl View {
     /// explicitly, with the number of the uppermost (rules 6, 8, 9).
     pub(super) fn directory_attr(&self, directory: &Directory) -> Result<Attr> {
         let attr = match directory.shown()? {
-            (layer, Some(index)) => attr_of(&self.stack.packed(layer)?.inode(index)?, Ino(0)),
-            (layer, None) => self.stack.directory(layer)?.attr(directory.path())?.attr,
+            Place::Packed(layer, index) => {
+                attr_of(&self.stack.packed(layer)?.inode(index)?, Ino(0))
+            }
+            Place::Real(layer, path) => self.stack.directory(layer)?.attr(&path)?.attr,
         };
         let nlink = directory.nlink(&self.stack)?;
         Ok(Attr {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::View;
-use super::links::Place;
+use super::source::Source;
+use super::stack::Place;
 use crate::layer::Kind;
 use crate::layer::directory::RealAttr;
 use crate::layer::packed::Extent;
@@ -19,7 +20,7 @@ use crate::{Entry, Error, Ino, NodeId, Reply, Result};
 #[cfg_attr(not(test), expect(dead_code, reason = "copy-up is to ask"))]
 pub(crate) enum Data {
     /// A file of its own, open for reading, with the same offsets.
-    File(OwnedFd),
+    File(Arc<OwnedFd>),
     /// Pieces of a larger file.
     Extents {
         /// The larger file, open for reading.
@@ -77,7 +78,10 @@ impl View {
     pub(crate) fn file_of(&self, node: NodeId) -> Result<Option<Arc<OwnedFd>>> {
         match self.place(node)? {
             Place::Packed(..) => Ok(None),
-            Place::Real(layer, path) => self.open_file(node, layer, &path).map(Some),
+            Place::Real(layer, path) => Ok(match &*self.open_file(node, layer, &path)? {
+                Source::File(file) => Some(Arc::clone(file)),
+                Source::Packed(..) => None,
+            }),
         }
     }
 
@@ -85,16 +89,18 @@ impl View {
     /// other nodes.
     #[cfg_attr(not(test), expect(dead_code, reason = "copy-up is to ask"))]
     pub(crate) fn open_data(&self, node: NodeId) -> Result<Data> {
-        match self.regular(node)? {
-            Place::Packed(layer, index) => {
-                let layer = self.stack.packed(layer)?;
-                Ok(Data::Extents {
-                    extents: layer.extents(index)?,
-                    file: layer.open_data(index)?,
-                })
-            }
-            Place::Real(layer, path) => self.open_real(layer, &path).map(Data::File),
-        }
+        let (layer, index) = match self.regular(node)? {
+            Place::Packed(layer, index) => (layer, index),
+            Place::Real(layer, path) => match &*self.open_file(node, layer, &path)? {
+                Source::Packed(layer, index) => (*layer, *index),
+                Source::File(file) => return Ok(Data::File(Arc::clone(file))),
+            },
+        };
+        let layer = self.stack.packed(layer)?;
+        Ok(Data::Extents {
+            extents: layer.extents(index)?,
+            file: layer.open_data(index)?,
+        })
     }
 
     /// Returns the extended attributes of a node as they are shown.
@@ -118,13 +124,7 @@ impl View {
     /// for it; `ENOENT` where the view does not show the file there. Whoever has the
     /// directory and the name that led to a file takes the path of the directory.
     pub(crate) fn path_of(&self, node: NodeId) -> Result<Vec<u8>> {
-        if node == NodeId::ROOT {
-            return Ok(Vec::new());
-        }
-        let path = match self.place(node)? {
-            Place::Packed(layer, index) => self.stack.packed(layer)?.path(index),
-            Place::Real(_, path) => path.to_vec(),
-        };
+        let path = self.path(node)?.to_vec();
         if self.directory_if_any(node)?.is_some() {
             return Ok(path);
         }

@@ -8,48 +8,50 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
 use super::View;
-use super::links::Place;
+use super::source::Source;
+use super::stack::Place;
 use crate::{Error, FileType, NodeId, Reply, Result, Segment, Whence};
 
 impl View {
     /// Answers a read.
     pub(super) fn read(&self, node: NodeId, offset: u64, size: u32) -> Result<Reply<'_>> {
-        match self.regular(node)? {
-            Place::Packed(layer, index) => Ok(Reply::Data(self.stack.packed(layer)?.read(
-                index,
-                offset,
-                size as usize,
-            )?)),
-            Place::Real(layer, path) => {
-                let file = self.open_file(node, layer, &path)?;
-                let bytes = read_fully(&file, offset, size as usize);
-                let bytes =
-                    bytes.map_err(Error::system("read", self.message_path(layer, &path)))?;
-                Ok(Reply::Data(if bytes.is_empty() {
-                    Vec::new()
-                } else {
-                    vec![Segment::Owned(bytes)]
-                }))
-            }
-        }
+        let (layer, index) = match self.regular(node)? {
+            Place::Packed(layer, index) => (layer, index),
+            Place::Real(layer, path) => match &*self.open_file(node, layer, &path)? {
+                Source::Packed(layer, index) => (*layer, *index),
+                Source::File(file) => {
+                    let bytes = read_fully(file, offset, size as usize);
+                    let bytes =
+                        bytes.map_err(Error::system("read", self.message_path(layer, &path)))?;
+                    return Ok(Reply::Data(if bytes.is_empty() {
+                        Vec::new()
+                    } else {
+                        vec![Segment::Owned(bytes)]
+                    }));
+                }
+            },
+        };
+        let layer = self.stack.packed(layer)?;
+        Ok(Reply::Data(layer.read(index, offset, size as usize)?))
     }
 
     /// Answers a search for data or a hole.
     pub(super) fn seek(&self, node: NodeId, offset: u64, whence: Whence) -> Result<Reply<'_>> {
-        let found = match self.regular(node)? {
-            Place::Packed(layer, index) => self.stack.packed(layer)?.seek(index, offset, whence)?,
-            Place::Real(layer, path) => {
-                let file = self.open_file(node, layer, &path)?;
-                // Reads say where they read, so the file's own position is nobody's.
-                rustix::fs::seek(
-                    &*file,
-                    match whence {
+        let (layer, index) = match self.regular(node)? {
+            Place::Packed(layer, index) => (layer, index),
+            Place::Real(layer, path) => match &*self.open_file(node, layer, &path)? {
+                Source::Packed(layer, index) => (*layer, *index),
+                Source::File(file) => {
+                    // Reads say where they read, so the file's own position is nobody's.
+                    let from = match whence {
                         Whence::Data => SeekFrom::Data(offset),
                         Whence::Hole => SeekFrom::Hole(offset),
-                    },
-                )?
-            }
+                    };
+                    return Ok(Reply::Offset(rustix::fs::seek(file, from)?));
+                }
+            },
         };
+        let found = self.stack.packed(layer)?.seek(index, offset, whence)?;
         Ok(Reply::Offset(found))
     }
 
@@ -83,19 +85,11 @@ impl View {
         }
     }
 
-    pub(super) fn open_file(&self, node: NodeId, layer: u32, path: &[u8]) -> Result<Arc<OwnedFd>> {
-        self.files.get(node, || self.open_real(layer, path))
-    }
-
-    /// Opens the contents of the regular file at a path of a directory layer.
-    pub(super) fn open_real(&self, layer: u32, path: &[u8]) -> Result<OwnedFd> {
-        let layer = self.stack.directory(layer)?;
-        match layer.attr(path)?.file_type() {
-            FileType::Regular => layer.open_file(path),
-            FileType::Directory => Err(Error::Refused(Errno::ISDIR)),
-            // Opening a device or a pipe has effects; the kernel never asks for it.
-            _ => Err(Error::Refused(Errno::INVAL)),
-        }
+    pub(super) fn open_file(&self, node: NodeId, layer: u32, path: &[u8]) -> Result<Arc<Source>> {
+        self.files.get(node, || {
+            let seen_at = self.path(node)?;
+            self.open_source(layer, path, &seen_at)
+        })
     }
 
     fn message_path(&self, layer: u32, path: &[u8]) -> std::path::PathBuf {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::stack::{Contributor, Found, Names, Stack};
+use super::stack::{Contributor, Found, Located, Names, Place, Stack, join};
 use crate::layer::packed::InodeIndex;
 use crate::layer::{Dentries, Kind};
 use crate::merge::{self, MergedNames, Slot};
@@ -34,10 +34,10 @@ pub(super) struct Merged {
     pub(super) ino: Ino,
     /// The inode number of the directory above.
     pub(super) parent: Ino,
-    /// Where it lies in every layer; empty for the root.
-    pub(super) path: Box<[u8]>,
+    /// Its path in the view; empty for the root.
+    pub(super) path: Arc<[u8]>,
     /// Uppermost first.
-    contributors: Box<[Contributor]>,
+    contributors: Arc<[Contributor]>,
     /// The position of the contributor whose attributes the directory has: the first
     /// that names it explicitly (rule 6).
     shown: u32,
@@ -55,30 +55,49 @@ pub(super) struct Named<'v> {
     pub(super) name: Cow<'v, [u8]>,
     /// What the uppermost layer holds for it.
     pub(super) found: Found,
+    /// The path in that layer of the directory that holds it, where it is known.
+    pub(super) above: Option<Arc<[u8]>>,
+    /// Whether that is not the path of the directory in the view.
+    pub(super) is_moved: bool,
+}
+
+impl Named<'_> {
+    /// Returns the path of the directory that holds the name, in its layer.
+    pub(super) fn above(&self) -> &[u8] {
+        self.above.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the path in its layer.
+    pub(super) fn path(&self) -> Arc<[u8]> {
+        join(self.above(), &self.name).into()
+    }
 }
 
 impl Directory {
-    /// Makes the directory at a path from what the layers that may contribute to it hold.
-    pub(super) fn open(stack: &Stack, path: &[u8], parent: Ino, parts: &[Found]) -> Result<Self> {
-        let contributors = stack.contributors(path, parts)?;
+    /// Makes the directory at a path of the view from its contributors. Of one that is
+    /// only in a packed layer the path need not be known.
+    pub(super) fn open(
+        stack: &Stack,
+        path: &[u8],
+        parent: Ino,
+        contributors: Arc<[Contributor]>,
+    ) -> Result<Self> {
         let shown = shown(stack, &contributors)?;
-        let first = parts.first().ok_or(Error::Refused(Errno::NOENT))?;
-        if let (
-            [
-                Contributor {
-                    layer,
-                    names: Names::Packed(index),
-                },
-            ],
-            0,
-        ) = (&contributors[..], shown)
-        {
+        let first = contributors.first().ok_or(Error::Refused(Errno::NOENT))?;
+        let is_alone = contributors.len() == 1 && *first.path == *path;
+        if let (Names::Packed(index), true) = (&first.names, is_alone) {
             return Ok(Self::Packed {
-                layer: *layer,
+                layer: first.layer,
                 index: *index,
                 parent,
             });
         }
+        let ino = stack.ino(&first.place())?;
+        let path = if *first.path == *path {
+            Arc::clone(&first.path)
+        } else {
+            path.into()
+        };
         let dentries = contributors
             .iter()
             .map(|contributor| contributor.dentries(stack));
@@ -92,10 +111,10 @@ impl Directory {
         };
         drop(dentries);
         Ok(Self::Merged(Arc::new(Merged {
-            ino: stack.ino(*first, path)?,
+            ino,
             parent,
-            path: path.into(),
-            contributors: contributors.into(),
+            path,
+            contributors,
             shown,
             names,
             subdirectories,
@@ -118,8 +137,8 @@ impl Directory {
         }
     }
 
-    /// Returns the path that the directory has in its layers. It is only known, and
-    /// only needed, where a directory layer may contribute to what is below.
+    /// Returns the path that the directory has in the view. It is only known, and only
+    /// needed, where a directory layer may have something to do with what is below.
     pub(super) fn path(&self) -> &[u8] {
         match self {
             Self::Packed { .. } => b"",
@@ -127,18 +146,23 @@ impl Directory {
         }
     }
 
-    /// Returns the layer and, in a packed layer, the inode whose attributes are shown.
-    pub(super) fn shown(&self) -> Result<(u32, Option<InodeIndex>)> {
+    /// Returns where the attributes are that are shown (rule 6).
+    pub(super) fn shown(&self) -> Result<Place> {
         match self {
-            Self::Packed { layer, index, .. } => Ok((*layer, Some(*index))),
+            Self::Packed { layer, index, .. } => Ok(Place::Packed(*layer, *index)),
             Self::Merged(merged) => {
                 let shown = merged.contributors.get(merged.shown as usize);
-                let shown = shown.ok_or(Error::Refused(Errno::STALE))?;
-                Ok(match &shown.names {
-                    Names::Packed(index) => (shown.layer, Some(*index)),
-                    Names::Listing(_) => (shown.layer, None),
-                })
+                Ok(shown.ok_or(Error::Refused(Errno::STALE))?.place())
             }
+        }
+    }
+
+    /// Returns the directories of single layers that it is made of, uppermost first, or
+    /// nothing where the index of one layer has all.
+    pub(super) fn contributors(&self) -> &[Contributor] {
+        match self {
+            Self::Packed { .. } => &[],
+            Self::Merged(merged) => &merged.contributors,
         }
     }
 
@@ -181,7 +205,7 @@ impl Directory {
         let Ok(place) = usize::try_from(position) else {
             return Ok(None);
         };
-        let (name, found) = match self {
+        match self {
             Self::Packed { layer, index, .. } => {
                 let dentries = packed_dentries(stack, *layer, *index)?;
                 if place >= dentries.len() {
@@ -189,39 +213,101 @@ impl Directory {
                 }
                 let (name, kind) = dentries.at(place)?;
                 let layer = *layer;
-                (Cow::Borrowed(name), Found { layer, kind })
+                Ok(Some(Named {
+                    position,
+                    name: Cow::Borrowed(name),
+                    found: Found { layer, kind },
+                    above: None,
+                    is_moved: false,
+                }))
             }
-            Self::Merged(merged) => match merged.slot(stack, place)? {
-                Some(slot) => merged.dentry(stack, slot)?,
-                None => return Ok(None),
-            },
+            Self::Merged(merged) => merged.at(stack, position),
+        }
+    }
+
+    /// Returns the same to keep, or `None` where the index of one layer has all.
+    pub(super) fn shared_contributors(&self) -> Option<Arc<[Contributor]>> {
+        match self {
+            Self::Packed { .. } => None,
+            Self::Merged(merged) => Some(Arc::clone(&merged.contributors)),
+        }
+    }
+
+    /// Returns the contributors of a subdirectory.
+    pub(super) fn contributors_of(
+        &self,
+        stack: &Stack,
+        child: &Named<'_>,
+    ) -> Result<Arc<[Contributor]>> {
+        let parts = match self {
+            Self::Packed { .. } => vec![Located {
+                layer: child.found.layer,
+                kind: child.found.kind,
+                path: [].into(),
+            }],
+            Self::Merged(merged) => merged.parts(stack, child)?,
         };
+        stack.contributors(parts, self.contributors(), &child.name)
+    }
+
+    /// Returns whether a subdirectory comes from one layer alone, as far as is known
+    /// before it is read.
+    pub(super) fn has_one_part(&self, child: &Named<'_>) -> bool {
+        match self {
+            Self::Packed { .. } => true,
+            Self::Merged(merged) => merged.slots_of(child).is_empty(),
+        }
+    }
+}
+
+impl Merged {
+    fn at<'v>(&self, stack: &'v Stack, position: u64) -> Result<Option<Named<'v>>> {
+        let place = usize::try_from(position).unwrap_or(usize::MAX);
+        let Some(slot) = self.slot(stack, place)? else {
+            return Ok(None);
+        };
+        let (name, found) = self.dentry(stack, slot)?;
+        let above = &self.contributor(slot)?.path;
         Ok(Some(Named {
             position,
             name,
             found,
+            is_moved: !Arc::ptr_eq(above, &self.path) && *above != self.path,
+            above: Some(Arc::clone(above)),
         }))
     }
 
     /// Returns what the layers that may contribute to a subdirectory hold for it,
     /// uppermost first.
-    pub(super) fn parts(&self, stack: &Stack, child: &Named<'_>) -> Result<Vec<Found>> {
-        let Self::Merged(merged) = self else {
-            return Ok(vec![child.found]);
+    fn parts(&self, stack: &Stack, child: &Named<'_>) -> Result<Vec<Located>> {
+        let path: Arc<[u8]> = join(&self.path, &child.name).into();
+        let first = self.slot(stack, usize::try_from(child.position).unwrap_or(usize::MAX))?;
+        let slots = match self.slots_of(child) {
+            [] => first.as_slice(),
+            slots => slots,
         };
-        let slots = match (&merged.names, u32::try_from(child.position)) {
+        let mut parts = Vec::with_capacity(slots.len());
+        for slot in slots {
+            let above = &self.contributor(*slot)?.path;
+            let (_, Found { layer, kind }) = self.dentry(stack, *slot)?;
+            let path = if *above == self.path {
+                Arc::clone(&path)
+            } else {
+                join(above, &child.name).into()
+            };
+            parts.push(Located { layer, kind, path });
+        }
+        Ok(parts)
+    }
+
+    /// Returns the slots of the parts of a subdirectory, or nothing where it is one.
+    fn slots_of(&self, child: &Named<'_>) -> &[Slot] {
+        match (&self.names, u32::try_from(child.position)) {
             (Some(names), Ok(position)) => names.contributors(position),
             _ => &[],
-        };
-        if slots.is_empty() {
-            return Ok(vec![child.found]);
         }
-        let found = |slot: &Slot| merged.dentry(stack, *slot).map(|(_, found)| found);
-        slots.iter().map(found).collect()
     }
-}
 
-impl Merged {
     fn only<'a>(&'a self, stack: &'a Stack) -> Result<Dentries<'a>> {
         self.contributors
             .first()

@@ -10,23 +10,28 @@ use crate::{NodeId, Result};
 const CAPACITY: usize = 128;
 
 /// The files read last.
-#[derive(Debug, Default)]
-pub(crate) struct OpenFiles(Mutex<Inner>);
+#[derive(Debug)]
+pub(crate) struct OpenFiles<T = OwnedFd>(Mutex<Inner<T>>);
 
-#[derive(Debug, Default)]
-struct Inner {
-    files: HashMap<NodeId, (Arc<OwnedFd>, u64)>,
+#[derive(Debug)]
+struct Inner<T> {
+    files: HashMap<NodeId, (Arc<T>, u64)>,
     uses: u64,
 }
 
-impl OpenFiles {
+impl<T> Default for OpenFiles<T> {
+    fn default() -> Self {
+        Self(Mutex::new(Inner {
+            files: HashMap::new(),
+            uses: 0,
+        }))
+    }
+}
+
+impl<T> OpenFiles<T> {
     /// Returns the open file of a node, and opens it where it is not. The lock is not
     /// held while a file is opened or closed.
-    pub(crate) fn get(
-        &self,
-        node: NodeId,
-        open: impl FnOnce() -> Result<OwnedFd>,
-    ) -> Result<Arc<OwnedFd>> {
+    pub(crate) fn get(&self, node: NodeId, open: impl FnOnce() -> Result<T>) -> Result<Arc<T>> {
         if let Some(file) = self.lock().touch(node) {
             return Ok(file);
         }
@@ -47,20 +52,20 @@ impl OpenFiles {
         drop(removed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    fn touch(&mut self, node: NodeId) -> Option<Arc<OwnedFd>> {
+impl<T> Inner<T> {
+    fn touch(&mut self, node: NodeId) -> Option<Arc<T>> {
         self.uses += 1;
         let (file, last_use) = self.files.get_mut(&node)?;
         *last_use = self.uses;
         Some(Arc::clone(file))
     }
 
-    fn insert(&mut self, node: NodeId, file: Arc<OwnedFd>) -> Option<Arc<OwnedFd>> {
+    fn insert(&mut self, node: NodeId, file: Arc<T>) -> Option<Arc<T>> {
         let oldest = || self.files.iter().min_by_key(|(_, (_, last_use))| *last_use);
         let oldest = if self.files.len() < CAPACITY {
             None
@@ -84,7 +89,7 @@ mod tests {
         let get = |node| {
             let open = || {
                 opened.set(opened.get() + 1);
-                Ok(std::fs::File::open("/").unwrap().into())
+                Ok(OwnedFd::from(std::fs::File::open("/").unwrap()))
             };
             files.get(NodeId(node), open).unwrap()
         };

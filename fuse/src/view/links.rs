@@ -3,20 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::stack::{Found, Stack};
+use super::stack::{Located, Place, Stack};
 use super::walk::Walker;
 use crate::layer::packed::InodeIndex;
 use crate::layer::{Kind, Layer};
 use crate::{Error, Ino, PackedLayer, Result};
-
-/// A file of some layer.
-#[derive(Clone, Debug)]
-pub(super) enum Place {
-    /// An inode of the packed layer at a position.
-    Packed(u32, InodeIndex),
-    /// A path in the directory layer at a position.
-    Real(u32, Arc<[u8]>),
-}
 
 /// The file that links into lower layers share.
 #[derive(Clone, Debug)]
@@ -85,7 +76,7 @@ impl LowerLinks {
             let path = layer.lower_link(link)?;
             let found = walker.file(path)?;
             let target = found
-                .map(|(path, found)| self.target_of(stack, found, path))
+                .map(|found| self.target_of(stack, &found))
                 .transpose()?
                 .flatten();
             let target = target.ok_or_else(|| Error::Corrupt {
@@ -110,21 +101,16 @@ impl LowerLinks {
         Ok(())
     }
 
-    fn target_of(&self, stack: &Stack, found: Found, path: Vec<u8>) -> Result<Option<Target>> {
-        Ok(match found.kind {
-            Kind::LowerLink(link) => self.target(found.layer, link).cloned(),
-            Kind::Packed(index, _) => Some(Target {
-                place: Place::Packed(found.layer, index),
-                ino: stack.identity.packed(found.layer, index),
-            }),
-            Kind::Real(_) => {
-                let ino = stack.ino(found, &path)?;
-                Some(Target {
-                    place: Place::Real(found.layer, path.into()),
-                    ino,
-                })
-            }
-            _ => None,
-        })
+    fn target_of(&self, stack: &Stack, found: &Located) -> Result<Option<Target>> {
+        let place = match found.kind {
+            Kind::LowerLink(link) => return Ok(self.target(found.layer, link).cloned()),
+            Kind::Packed(index, _) => Place::Packed(found.layer, index),
+            Kind::Real(_) => Place::Real(found.layer, Arc::clone(&found.path)),
+            _ => return Ok(None),
+        };
+        Ok(Some(Target {
+            ino: stack.ino(&place)?,
+            place,
+        }))
     }
 }

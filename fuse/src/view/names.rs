@@ -2,16 +2,17 @@
 //! function, so that they cannot disagree.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
 use super::View;
 use super::directory::{Directory, Named};
-use super::links::Place;
 use super::nodes::Node;
-use super::stack::join;
+use super::stack::{Place, join};
 use crate::layer::Kind;
 use crate::layer::directory::RealAttr;
+use crate::layer::packed::InodeIndex;
 use crate::{Attr, DirEntry, Entry, Error, FileType, Ino, Listing, NodeId, Reply, Result};
 
 /// The longest name of any Linux file system, in bytes (`NAME_MAX`).
@@ -23,12 +24,12 @@ pub(crate) const LONGEST_NAME: usize = 255;
 struct Opened(Option<(u32, OwnedFd)>);
 
 impl Opened {
-    fn attr(&mut self, view: &View, directory: &Directory, named: &Named<'_>) -> Result<RealAttr> {
+    fn attr(&mut self, view: &View, named: &Named<'_>) -> Result<RealAttr> {
         let position = named.found.layer;
         let layer = view.stack.directory(position)?;
         let opened = match self.0.take() {
             Some((opened, fd)) if opened == position => fd,
-            _ => layer.open_directory(directory.path())?,
+            _ => layer.open_directory(named.above())?,
         };
         let (_, opened) = self.0.insert((position, opened));
         layer.attr_in(opened, &named.name)
@@ -94,39 +95,29 @@ impl View {
                     .ok_or(Error::Refused(Errno::STALE))?;
                 match &target.place {
                     Place::Packed(layer, index) => self.packed_entry(*layer, *index),
-                    Place::Real(layer, path) => {
+                    place @ Place::Real(layer, path) => {
                         let real = self.stack.directory(*layer)?.attr(path)?;
-                        self.real_entry(*layer, path.to_vec(), &real)
+                        let node = Node::new(place.clone(), Arc::clone(path), &real);
+                        self.real_entry(&node, &real)
                     }
                 }
             }
-            Kind::PackedDirectory { index, .. } => {
-                let node = NodeId(self.stack.identity.packed(layer, index).0);
-                let child = self.child(node, directory, named)?;
-                Ok(Entry {
-                    node,
-                    attr: self.directory_attr(&child)?,
-                })
-            }
+            Kind::PackedDirectory { index, .. } => self.packed_directory(directory, named, index),
             Kind::Real(_) => {
-                let real = opened.attr(self, directory, named)?;
-                self.real_entry(layer, join(directory.path(), &named.name), &real)
+                let real = opened.attr(self, named)?;
+                self.real_entry(&real_node(directory, named, &real), &real)
             }
             Kind::RealDirectory { .. } => {
-                let real = opened.attr(self, directory, named)?;
-                let path = join(directory.path(), &named.name);
-                let entry = self.real_entry(layer, path, &real)?;
-                let with_nlink = self.real_directory_attr(entry, directory, named);
-                if with_nlink.is_err() {
-                    self.forget(entry.node, 1);
-                }
-                with_nlink.map(|attr| Entry { attr, ..entry })
+                let real = opened.attr(self, named)?;
+                let entry = self.real_entry(&real_node(directory, named, &real), &real)?;
+                let attr = self.real_directory_attr(entry, directory, named);
+                self.or_forget(entry.node, attr.map(|attr| Entry { attr, ..entry }))
             }
             Kind::Whiteout => Err(Error::Refused(Errno::NOENT)),
         }
     }
 
-    fn packed_entry(&self, layer: u32, index: crate::layer::packed::InodeIndex) -> Result<Entry> {
+    fn packed_entry(&self, layer: u32, index: InodeIndex) -> Result<Entry> {
         let attr = self.packed_attr(layer, index)?;
         Ok(Entry {
             node: NodeId(attr.ino.0),
@@ -134,12 +125,37 @@ impl View {
         })
     }
 
-    fn real_entry(&self, layer: u32, path: Vec<u8>, real: &RealAttr) -> Result<Entry> {
+    fn packed_directory(
+        &self,
+        directory: &Directory,
+        named: &Named<'_>,
+        index: InodeIndex,
+    ) -> Result<Entry> {
+        let layer = named.found.layer;
+        let node = if named.is_moved {
+            let path = join(directory.path(), &named.name).into();
+            self.nodes.refer_alias(&Node::moved(layer, index, path))
+        } else {
+            NodeId(self.stack.identity.packed(layer, index).0)
+        };
+        let attr = self
+            .child(node, directory, named)
+            .and_then(|child| self.directory_attr(&child));
+        self.or_forget(node, attr.map(|attr| Entry { node, attr }))
+    }
+
+    fn real_entry(&self, node: &Node, real: &RealAttr) -> Result<Entry> {
         let attr = self.real_attr(real)?;
-        let node = self
-            .nodes
-            .refer(NodeId(attr.ino.0), &Node::new(layer, path, real));
+        let node = self.nodes.refer(NodeId(attr.ino.0), node);
         Ok(Entry { node, attr })
+    }
+
+    /// Takes a reference back where what it is for has failed.
+    fn or_forget(&self, node: NodeId, entry: Result<Entry>) -> Result<Entry> {
+        if entry.is_err() {
+            self.forget(node, 1);
+        }
+        entry
     }
 
     /// Returns the attributes of a directory with the right number of links. Where one
@@ -151,7 +167,12 @@ impl View {
         directory: &Directory,
         named: &Named<'_>,
     ) -> Result<Attr> {
-        let is_alone = directory.parts(&self.stack, named)?.len() == 1;
+        let is_lowest = named.found.layer as usize + 1 == self.stack.layers.len();
+        let is_alone = directory.has_one_part(named)
+            && (is_lowest || {
+                let layer = self.stack.directory(named.found.layer)?;
+                !layer.has_redirect(&named.path())?
+            });
         if is_alone && entry.attr.nlink >= 2 {
             return Ok(entry.attr);
         }
@@ -167,19 +188,15 @@ impl View {
     /// Returns a subdirectory, which is made where it was not.
     fn child(&self, node: NodeId, directory: &Directory, named: &Named<'_>) -> Result<Directory> {
         self.directories.made_by(node, || {
-            let parts = directory.parts(&self.stack, named)?;
+            let contributors = directory.contributors_of(&self.stack, named)?;
             let path = join(directory.path(), &named.name);
-            Directory::open(&self.stack, &path, directory.ino(&self.stack), &parts)
+            let parent = directory.ino(&self.stack);
+            Directory::open(&self.stack, &path, parent, contributors)
         })
     }
 
     /// Returns the number and type of a name, without a reference.
-    fn ino(
-        &self,
-        directory: &Directory,
-        named: &Named<'_>,
-        opened: &mut Opened,
-    ) -> Result<(Ino, FileType)> {
+    fn ino(&self, named: &Named<'_>, opened: &mut Opened) -> Result<(Ino, FileType)> {
         let layer = named.found.layer;
         Ok(match named.found.kind {
             Kind::Packed(index, file_type) => (self.stack.identity.packed(layer, index), file_type),
@@ -195,12 +212,24 @@ impl View {
                 (target.ino, self.file_type(&target.place)?)
             }
             Kind::Real(_) | Kind::RealDirectory { .. } => {
-                let real = opened.attr(self, directory, named)?;
+                let real = opened.attr(self, named)?;
                 (self.stack.identity.real(&real), real.file_type())
             }
             Kind::Whiteout => return Err(Error::Refused(Errno::NOENT)),
         })
     }
+}
+
+/// Returns the node of a name of a directory layer, with one reference.
+fn real_node(directory: &Directory, named: &Named<'_>, real: &RealAttr) -> Node {
+    let path = named.path();
+    let place = Place::Real(named.found.layer, Arc::clone(&path));
+    let path = if named.is_moved {
+        join(directory.path(), &named.name).into()
+    } else {
+        path
+    };
+    Node::new(place, path, real)
 }
 
 /// One listing under way.
@@ -239,7 +268,7 @@ impl<'v> Walk<'v> {
             let file_type = FileType::of_mode(entry.attr.mode).unwrap_or(FileType::Regular);
             (entry.attr.ino, file_type, Some(entry))
         } else {
-            let (ino, file_type) = view.ino(&self.directory, &named, &mut self.opened)?;
+            let (ino, file_type) = view.ino(&named, &mut self.opened)?;
             (ino, file_type, None)
         };
         let next = named.position + 3;

@@ -6,7 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::identity::REAL_BITS;
+use super::stack::Place;
 use crate::layer::directory::RealAttr;
+use crate::layer::packed::InodeIndex;
 use crate::{FileType, Ino, NodeId};
 
 const SHARDS: u64 = 16;
@@ -20,12 +22,12 @@ pub(super) struct Nodes {
     aliases: Mutex<Aliases>,
 }
 
-/// A node of a directory layer.
+/// A node of a directory layer, or a directory that only a directory layer leads to.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// The position of the layer.
-    pub(super) layer: u32,
-    /// A path in the layer.
+    /// Where it lies; for a directory, in its uppermost layer.
+    pub(super) place: Place,
+    /// A path in the view, for a directory the path.
     pub(super) path: Arc<[u8]>,
     /// Whether it is a directory.
     pub(super) is_directory: bool,
@@ -36,29 +38,52 @@ pub(super) struct Node {
 
 /// Numbers of nodes whose own is taken: a directory that is seen at two paths, of
 /// which the kernel would take the second for a move of the first, or two inodes
-/// whose mixed numbers are the same.
+/// whose mixed numbers are the same. A directory of a packed layer that is seen at
+/// another path than its own has such a number too, since its own says where it lies.
 #[derive(Debug, Default)]
 struct Aliases {
     given: u64,
-    nodes: HashMap<(u32, Arc<[u8]>), NodeId>,
+    nodes: HashMap<Key, NodeId>,
+}
+
+/// What tells nodes apart that have no number of their own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    /// The path in the view.
+    Directory(Arc<[u8]>),
+    /// The file system and its inode number.
+    File((u64, Ino)),
 }
 
 impl Node {
-    /// Returns a node with one reference.
-    pub(super) fn new(layer: u32, path: Vec<u8>, real: &RealAttr) -> Self {
-        let is_directory = real.file_type() == FileType::Directory;
+    /// Returns the node of an inode of a directory layer, with one reference.
+    pub(super) fn new(place: Place, path: Arc<[u8]>, real: &RealAttr) -> Self {
         Self {
-            layer,
-            path: path.into(),
-            is_directory,
+            place,
+            path,
+            is_directory: real.file_type() == FileType::Directory,
             real: (real.device, real.attr.ino),
             lookups: 1,
         }
     }
 
-    fn is_same(&self, other: &Self) -> bool {
-        self.real == other.real
-            && (!self.is_directory || (self.layer == other.layer && self.path == other.path))
+    /// Returns the node of a directory of a packed layer, with one reference.
+    pub(super) fn moved(layer: u32, index: InodeIndex, path: Arc<[u8]>) -> Self {
+        Self {
+            place: Place::Packed(layer, index),
+            path,
+            is_directory: true,
+            real: (0, Ino(0)),
+            lookups: 1,
+        }
+    }
+
+    fn key(&self) -> Key {
+        if self.is_directory {
+            Key::Directory(Arc::clone(&self.path))
+        } else {
+            Key::File(self.real)
+        }
     }
 }
 
@@ -77,8 +102,13 @@ impl Nodes {
         if self.count(derived, node) {
             return derived;
         }
+        self.refer_alias(node)
+    }
+
+    /// Counts one more reference to a node whose own number cannot be used.
+    pub(super) fn refer_alias(&self, node: &Node) -> NodeId {
         let mut aliases = lock(&self.aliases);
-        let key = (node.layer, Arc::clone(&node.path));
+        let key = node.key();
         let known = aliases.nodes.get(&key).copied();
         let alias = known.unwrap_or_else(|| {
             aliases.given += 1;
@@ -108,7 +138,7 @@ impl Nodes {
             return false;
         }
         if let (Some(node), Some(aliases)) = (nodes.remove(&id), aliases.as_mut()) {
-            aliases.nodes.remove(&(node.layer, node.path));
+            aliases.nodes.remove(&node.key());
         }
         true
     }
@@ -122,7 +152,7 @@ impl Nodes {
     fn count(&self, id: NodeId, node: &Node) -> bool {
         let mut nodes = lock(self.shard(id));
         match nodes.get_mut(&id) {
-            Some(known) if known.is_same(node) => known.lookups += 1,
+            Some(known) if known.key() == node.key() => known.lookups += 1,
             Some(_) => return false,
             None => {
                 nodes.insert(id, node.clone());
@@ -160,7 +190,9 @@ mod tests {
             gid: 0,
             rdev: 0,
         };
-        Node::new(0, path.into(), &RealAttr { device: 1, attr })
+        let path: Arc<[u8]> = path.as_bytes().into();
+        let place = Place::Real(0, Arc::clone(&path));
+        Node::new(place, path, &RealAttr { device: 1, attr })
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! The layers of a view with their numbers, and the directories of single layers
 //! that a merged directory is made of.
 
+use std::sync::Arc;
+
 use super::identity::Identity;
+use super::trail::Trail;
 use crate::layer::directory::Listing;
+use crate::layer::marks::Redirect;
 use crate::layer::packed::InodeIndex;
 use crate::layer::{Dentries, Kind, Layer};
 use crate::{DirectoryLayer, Error, Ino, PackedLayer, Result};
@@ -43,66 +47,113 @@ impl Stack {
     }
 
     /// Returns the roots of the layers from a position downwards.
-    pub(super) fn roots(&self, from: u32) -> Vec<Found> {
-        let root = |layer: &Layer| match layer {
-            Layer::Packed(_) => Kind::PackedDirectory {
-                index: PackedLayer::ROOT,
-                opaque: false,
-            },
-            Layer::Directory(_) => Kind::RealDirectory { opaque: false },
-        };
+    pub(super) fn roots(&self, from: u32) -> Vec<Located> {
+        let path: Arc<[u8]> = [].into();
         let layers = (0..).zip(&self.layers).skip(from as usize);
         layers
-            .map(|(layer, form)| Found {
+            .map(|(layer, form)| Located {
                 layer,
-                kind: root(form),
+                kind: form.root(),
+                path: Arc::clone(&path),
             })
             .collect()
     }
 
-    /// Returns the inode number of what a layer holds at a path. A hard link into
-    /// lower layers has the number of its target instead, which only the view knows.
-    pub(super) fn ino(&self, found: Found, path: &[u8]) -> Result<Ino> {
-        match found.kind {
-            Kind::Packed(index, _) | Kind::PackedDirectory { index, .. } => {
-                Ok(self.identity.packed(found.layer, index))
-            }
-            Kind::Real(_) | Kind::RealDirectory { .. } => Ok(self
-                .identity
-                .real(&self.directory(found.layer)?.attr(path)?)),
-            Kind::Whiteout | Kind::LowerLink(_) => Err(Error::Refused(Errno::NOENT)),
-        }
+    /// Returns the inode number of something in a layer. A hard link into lower
+    /// layers has the number of its target instead, which only the view knows.
+    pub(super) fn ino(&self, place: &Place) -> Result<Ino> {
+        Ok(match place {
+            Place::Packed(layer, index) => self.identity.packed(*layer, *index),
+            Place::Real(layer, path) => self.identity.real(&self.directory(*layer)?.attr(path)?),
+        })
     }
 
-    /// Opens the parts of a directory, given what the layers that may contribute
-    /// hold for it, down to the first that is opaque (rule 4).
-    pub(super) fn contributors(&self, path: &[u8], parts: &[Found]) -> Result<Vec<Contributor>> {
+    /// Opens the parts of a directory, given its name, the contributors of the directory
+    /// above, and what these have for the name down to the first that cuts.
+    ///
+    /// A part that says that the layers below have the directory elsewhere is followed by
+    /// what they have there (rule 13); one that is opaque is the last (rule 4). The root
+    /// has no name and lies nowhere else.
+    pub(super) fn contributors(
+        &self,
+        parts: Vec<Located>,
+        siblings: &[Contributor],
+        name: &[u8],
+    ) -> Result<Arc<[Contributor]>> {
         let mut contributors = Vec::new();
-        for part in parts {
-            let contributor = self.contributor(path, *part)?;
-            let is_opaque = match &contributor.names {
-                Names::Packed(index) => self.packed(part.layer)?.inode(*index)?.opaque,
-                Names::Listing(listing) => listing.opaque,
+        let mut parts = parts.into_iter();
+        let mut trail: Option<Trail<'_>> = None;
+        while let Some(part) = match &mut trail {
+            None => parts.next(),
+            Some(trail) => trail.next_directory()?,
+        } {
+            let contributor = self.contributor(&part)?;
+            let beyond = match part.kind {
+                Kind::RealDirectory { opaque: true } => Beyond::Nothing,
+                _ => contributor.beyond(self)?,
             };
+            let is_last = matches!(beyond, Beyond::Nothing);
+            if let Beyond::At(redirect) = beyond
+                && !name.is_empty()
+            {
+                trail
+                    .get_or_insert_with(|| Trail::below(part.layer, self, siblings, name))
+                    .follow(redirect);
+            }
             contributors.push(contributor);
-            if is_opaque {
+            if is_last {
                 break;
             }
         }
-        Ok(contributors)
+        Ok(contributors.into())
     }
 
-    fn contributor(&self, path: &[u8], part: Found) -> Result<Contributor> {
+    /// Opens a directory of one layer.
+    pub(super) fn contributor(&self, part: &Located) -> Result<Contributor> {
         let names = match part.kind {
             Kind::PackedDirectory { index, .. } => Names::Packed(index),
-            Kind::RealDirectory { .. } => Names::Listing(self.directory(part.layer)?.list(path)?),
+            Kind::RealDirectory { .. } => {
+                Names::Listing(self.directory(part.layer)?.list(&part.path)?)
+            }
             _ => return Err(Error::Refused(Errno::NOTDIR)),
         };
         Ok(Contributor {
             layer: part.layer,
+            path: Arc::clone(&part.path),
             names,
         })
     }
+}
+
+/// What one layer holds for a name, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Located {
+    /// The position of the layer.
+    pub(super) layer: u32,
+    /// What it holds.
+    pub(super) kind: Kind,
+    /// The path in the layer. In a packed layer it is only known where a directory
+    /// layer may have something to do with it.
+    pub(super) path: Arc<[u8]>,
+}
+
+impl Located {
+    /// Returns whether it is a directory.
+    pub(super) fn is_directory(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::PackedDirectory { .. } | Kind::RealDirectory { .. }
+        )
+    }
+}
+
+/// An inode of some layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// An inode of the packed layer at a position.
+    Packed(u32, InodeIndex),
+    /// A path in the directory layer at a position.
+    Real(u32, Arc<[u8]>),
 }
 
 /// A directory of one layer that contributes to a merged one.
@@ -110,6 +161,8 @@ impl Stack {
 pub(super) struct Contributor {
     /// The position of the layer.
     pub(super) layer: u32,
+    /// Its path in the layer, as of [`Located`].
+    pub(super) path: Arc<[u8]>,
     /// What it holds.
     pub(super) names: Names,
 }
@@ -123,6 +176,17 @@ pub(super) enum Names {
     Listing(Listing),
 }
 
+/// What the marks on a directory and in it say of the layers below.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Beyond<'a> {
+    /// They may have it at the same place.
+    Same,
+    /// They may have it elsewhere.
+    At(&'a Redirect),
+    /// Nothing of what they have is shown.
+    Nothing,
+}
+
 impl Contributor {
     /// Returns the names.
     pub(super) fn dentries<'a>(&'a self, stack: &'a Stack) -> Result<Dentries<'a>> {
@@ -134,6 +198,26 @@ impl Contributor {
             Names::Listing(listing) => Ok(Dentries::Listing(listing)),
         }
     }
+
+    /// Returns where the directory itself is.
+    pub(super) fn place(&self) -> Place {
+        match self.names {
+            Names::Packed(index) => Place::Packed(self.layer, index),
+            Names::Listing(_) => Place::Real(self.layer, Arc::clone(&self.path)),
+        }
+    }
+
+    /// Returns what the directory says of the layers below. Opaque goes first.
+    pub(super) fn beyond(&self, stack: &Stack) -> Result<Beyond<'_>> {
+        Ok(match &self.names {
+            Names::Packed(index) if stack.packed(self.layer)?.inode(*index)?.opaque => {
+                Beyond::Nothing
+            }
+            Names::Packed(_) => Beyond::Same,
+            Names::Listing(listing) if listing.opaque => Beyond::Nothing,
+            Names::Listing(listing) => (listing.redirect.as_ref()).map_or(Beyond::Same, Beyond::At),
+        })
+    }
 }
 
 /// Returns the path of a name in a directory.
@@ -142,5 +226,16 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
         name.to_vec()
     } else {
         [directory, b"/", name].concat()
+    }
+}
+
+/// Returns the path of the directory above, and the name in it.
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => (
+            path.get(..slash).unwrap_or_default(),
+            path.get(slash + 1..).unwrap_or_default(),
+        ),
+        None => (&[], path),
     }
 }

@@ -3,9 +3,9 @@
 //! whose node is asked for after its memory was given back.
 
 use std::collections::HashMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use super::stack::{Contributor, Found, Stack, join};
+use super::stack::{Contributor, Located, Stack, join};
 use crate::layer::Kind;
 use crate::merge::{Resolution, resolve};
 use crate::{FileType, Result};
@@ -18,7 +18,7 @@ const MOST_LINKS: usize = 40;
 pub(super) struct Walker<'a> {
     stack: &'a Stack,
     from: u32,
-    opened: HashMap<Vec<u8>, Rc<[Contributor]>>,
+    opened: HashMap<Vec<u8>, Arc<[Contributor]>>,
 }
 
 impl<'a> Walker<'a> {
@@ -30,25 +30,38 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Returns what the layers that may contribute to the directory at a path hold for
-    /// it, uppermost first, or `None` where there is no directory.
-    pub(super) fn directory(&mut self, path: &[u8]) -> Result<Option<Vec<Found>>> {
-        let mut parts = self.stack.roots(self.from);
+    /// Returns the contributors of the directory at a path, uppermost first, or `None`
+    /// where there is no directory.
+    pub(super) fn directory(&mut self, path: &[u8]) -> Result<Option<Arc<[Contributor]>>> {
+        let roots = || {
+            self.stack
+                .contributors(self.stack.roots(self.from), &[], b"")
+        };
+        let mut here = match self.opened.get(&[][..]) {
+            Some(opened) => Arc::clone(opened),
+            None => roots()?,
+        };
+        self.opened.insert(Vec::new(), Arc::clone(&here));
         let mut walked = Vec::new();
         for name in components(path) {
-            let Resolution::Directory(found) = self.resolve(&walked, &parts, name)? else {
+            walked = join(&walked, name);
+            if let Some(opened) = self.opened.get(&walked) {
+                here = Arc::clone(opened);
+                continue;
+            }
+            let Resolution::Directory(parts) = self.resolve(&here, name)? else {
                 return Ok(None);
             };
-            walked = join(&walked, name);
-            parts = found;
+            here = self.stack.contributors(parts, &here, name)?;
+            self.opened.insert(walked.clone(), Arc::clone(&here));
         }
-        Ok(Some(parts))
+        Ok(Some(here))
     }
 
     /// Returns the file that a hard link names, with its path. Symbolic links on the
     /// way are followed within the tree, as where the layer is unpacked onto the ones
     /// below; the last name is taken as it is.
-    pub(super) fn file(&mut self, path: &[u8]) -> Result<Option<(Vec<u8>, Found)>> {
+    pub(super) fn file(&mut self, path: &[u8]) -> Result<Option<Located>> {
         let mut pending: Vec<Vec<u8>> = components(path).rev().map(<[u8]>::to_vec).collect();
         let mut walked: Vec<u8> = Vec::new();
         let mut links = 0;
@@ -57,17 +70,16 @@ impl<'a> Walker<'a> {
                 walked.truncate(walked.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
                 continue;
             }
-            let Some(parts) = self.directory(&walked)? else {
+            let Some(here) = self.directory(&walked)? else {
                 return Ok(None);
             };
-            let here = join(&walked, &name);
-            match self.resolve(&walked, &parts, &name)? {
+            match self.resolve(&here, &name)? {
                 Resolution::NonDirectory(found) if pending.is_empty() => {
-                    return Ok(Some((here, found)));
+                    return Ok(Some(found));
                 }
-                Resolution::Directory(_) => walked = here,
+                Resolution::Directory(_) => walked = join(&walked, &name),
                 Resolution::NonDirectory(found) if links < MOST_LINKS => {
-                    let Some(target) = self.link_target(found, &here)? else {
+                    let Some(target) = self.link_target(&found)? else {
                         return Ok(None);
                     };
                     links += 1;
@@ -82,46 +94,26 @@ impl<'a> Walker<'a> {
         Ok(None)
     }
 
-    fn resolve(
-        &mut self,
-        directory: &[u8],
-        parts: &[Found],
-        name: &[u8],
-    ) -> Result<Resolution<Found>> {
-        let contributors = self.contributors(directory, parts)?;
+    /// Returns what a name of a directory is, given the directory's contributors.
+    fn resolve(&self, directory: &[Contributor], name: &[u8]) -> Result<Resolution<Located>> {
         let mut held = Vec::new();
-        for contributor in contributors.iter() {
-            let dentries = contributor.dentries(self.stack)?;
-            if let Some(position) = dentries.position(name)? {
-                let (_, kind) = dentries.at(position)?;
-                held.push((
-                    Found {
-                        layer: contributor.layer,
-                        kind,
-                    },
-                    kind.held(),
-                ));
+        for contributor in directory {
+            if let Some(found) = contributor.find(self.stack, name)? {
+                let what = found.kind.held();
+                held.push((found, what));
             }
         }
         Ok(resolve(held))
     }
 
-    fn contributors(&mut self, directory: &[u8], parts: &[Found]) -> Result<Rc<[Contributor]>> {
-        if let Some(opened) = self.opened.get(directory) {
-            return Ok(Rc::clone(opened));
-        }
-        let opened: Rc<[Contributor]> = self.stack.contributors(directory, parts)?.into();
-        self.opened.insert(directory.to_vec(), Rc::clone(&opened));
-        Ok(opened)
-    }
-
-    fn link_target(&self, found: Found, path: &[u8]) -> Result<Option<Vec<u8>>> {
+    fn link_target(&self, found: &Located) -> Result<Option<Vec<u8>>> {
         Ok(match found.kind {
             Kind::Packed(index, FileType::Symlink) => {
                 Some(self.stack.packed(found.layer)?.link_target(index)?.to_vec())
             }
             Kind::Real(FileType::Symlink) => {
-                Some(self.stack.directory(found.layer)?.link_target(path)?)
+                let layer = self.stack.directory(found.layer)?;
+                Some(layer.link_target(&found.path)?)
             }
             _ => None,
         })

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rustix::io::Errno;
 
 use super::View;
-use super::links::Place;
+use super::stack::Place;
 use crate::layer::marks;
 use crate::layer::packed::InodeIndex;
 use crate::{Error, NodeId, Reply, Result};
@@ -67,13 +67,10 @@ impl View {
     /// Returns where the attributes of a node are: for a directory, in the layer that
     /// names it explicitly.
     fn attributes_place(&self, node: NodeId) -> Result<Place> {
-        let Some(directory) = self.directory_if_any(node)? else {
-            return self.place(node);
-        };
-        Ok(match directory.shown()? {
-            (layer, Some(index)) => Place::Packed(layer, index),
-            (layer, None) => Place::Real(layer, directory.path().into()),
-        })
+        match self.directory_if_any(node)? {
+            Some(directory) => directory.shown(),
+            None => self.place(node),
+        }
     }
 
     /// Returns the hard link from an upper layer whose attributes are laid over those

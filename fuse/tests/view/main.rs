@@ -6,6 +6,7 @@
     reason = "clippy knows only the functions that are tests themselves"
 )]
 
+mod elsewhere;
 mod life;
 mod model;
 mod on_disk;

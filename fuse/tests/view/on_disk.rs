@@ -55,6 +55,16 @@ impl Stack {
         layer
     }
 
+    /// Puts a layer made elsewhere above the others.
+    pub(crate) fn put(&mut self, layer: PathBuf) {
+        self.layers.insert(0, layer);
+    }
+
+    /// Returns the directory that goes away with the stack.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub(crate) fn layers(&self) -> &[PathBuf] {
         &self.layers
     }

@@ -16,8 +16,8 @@ use crate::walked::{walk_kernel, walk_view};
 
 const OPAQUE: &str = "trusted.overlay.opaque";
 
-/// Mounts a stack with overlayfs.
-fn overlay(stack: &Stack, options: &[(&str, &str)]) -> OwnedFd {
+/// Mounts a stack with overlayfs, read-only unless there is an upper.
+pub(crate) fn overlay(stack: &Stack, options: &[(&str, &str)]) -> OwnedFd {
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
     for layer in stack.layers() {
         rustix::mount::fsconfig_set_string(&context, "lowerdir+", layer).unwrap();
@@ -26,16 +26,20 @@ fn overlay(stack: &Stack, options: &[(&str, &str)]) -> OwnedFd {
         rustix::mount::fsconfig_set_string(&context, *option, *value).unwrap();
     }
     rustix::mount::fsconfig_create(&context).unwrap();
-    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
-    rustix::mount::fsmount(&context, flags, MountAttrFlags::MOUNT_ATTR_RDONLY).unwrap()
+    let attributes = if options.iter().any(|(option, _)| *option == "upperdir") {
+        MountAttrFlags::empty()
+    } else {
+        MountAttrFlags::MOUNT_ATTR_RDONLY
+    };
+    rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).unwrap()
 }
 
-fn path_of(mount: &OwnedFd) -> PathBuf {
+pub(crate) fn path_of(mount: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()))
 }
 
-fn assert_same(why: &str, stack: &Stack) {
-    let mount = overlay(stack, &[]);
+pub(crate) fn assert_same(why: &str, stack: &Stack, options: &[(&str, &str)]) {
+    let mount = overlay(stack, options);
     let (kernel, view) = (walk_kernel(&path_of(&mount)), walk_view(&stack.view()));
     let paths = |tree: &crate::walked::Walked| {
         tree.keys()
@@ -186,7 +190,7 @@ const CASES: &[Case] = &[
 #[test]
 fn stacks_look_as_through_overlayfs() {
     for (why, layers) in CASES {
-        assert_same(why, &Stack::of(layers));
+        assert_same(why, &Stack::of(layers), &[]);
     }
 }
 
@@ -204,7 +208,7 @@ fn names_of_all_lengths_and_bytes() {
     }
     let bytes = std::ffi::OsStr::from_bytes(b"\xff\xfe.wh.");
     std::fs::write(stack.add().join(bytes), "not UTF-8").unwrap();
-    assert_same("trap 28", &stack);
+    assert_same("trap 28", &stack, &[]);
 }
 
 #[test]
@@ -221,7 +225,7 @@ fn a_deep_stack_and_a_large_directory() {
             .unwrap();
         }
     }
-    assert_same("traps 31, 32", &stack);
+    assert_same("traps 31, 32", &stack, &[]);
 }
 
 #[test]

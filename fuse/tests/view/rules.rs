@@ -468,27 +468,6 @@ fn rule_12_access() {
 }
 
 #[test]
-fn rule_13_redirect_and_metacopy_are_errors() {
-    let stack = Stack::of(&[&[
-        Directory("moved", 0o755),
-        Xattr("moved", "trusted.overlay.redirect", "/else"),
-        File("meta", "\0\0\0"),
-        Xattr("meta", "user.overlay.metacopy", ""),
-    ]]);
-    let view = stack.view();
-    let moved = find(&view, "moved").unwrap().node;
-    assert_eq!(
-        errno(&view, moved, Operation::ReadDir { offset: 0 }),
-        Errno::IO
-    );
-    let meta = find(&view, "meta").unwrap().node;
-    assert_eq!(
-        errno(&view, meta, Operation::Read { offset: 0, size: 3 }),
-        Errno::IO
-    );
-}
-
-#[test]
 fn rule_14_a_listing_goes_on_from_any_cookie() {
     let stack = Stack::of(&[
         &[Whiteout("b"), File("a", ""), File("d", "")],

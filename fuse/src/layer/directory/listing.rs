@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::xattr::{Marks, Opacity};
 use super::{stat, walk};
 use crate::layer::Kind;
-use crate::layer::marks::{NameMark, name_mark};
+use crate::layer::marks::{NameMark, Redirect, name_mark};
 use crate::{Error, FileType, Result};
 
 /// Bytes of directory entries read at once.
@@ -25,6 +25,8 @@ pub(crate) struct Listing {
     pub(crate) opaque: bool,
     /// Whether some whiteouts are files `.wh.NAME`.
     pub(crate) has_whiteout_files: bool,
+    /// Where the layers below have the directory, if not where they should.
+    pub(crate) redirect: Option<Redirect>,
 }
 
 /// One name: where it stands in `names`, and what it is.
@@ -55,11 +57,11 @@ pub(super) struct RawEntry {
 impl Listing {
     /// Reads a directory that is open for reading, with its marks.
     pub(crate) fn of_open(directory: &OwnedFd) -> rustix::io::Result<Self> {
-        Self::read(directory, Marks::read(directory)?)
+        Self::read(directory, Marks::read(directory)?.opacity)
     }
 
     /// Reads a directory that is open for reading.
-    pub(super) fn read(directory: &OwnedFd, marks: Marks) -> rustix::io::Result<Self> {
+    pub(super) fn read(directory: &OwnedFd, opacity: Opacity) -> rustix::io::Result<Self> {
         let mut entries = Vec::new();
         let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
         let mut directory_entries = RawDir::new(directory, &mut buffer);
@@ -67,14 +69,14 @@ impl Listing {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
-                let file_type = file_type(directory, name, entry.file_type(), marks.opacity)?;
+                let file_type = file_type(directory, name, entry.file_type(), opacity)?;
                 entries.push(RawEntry {
                     name: name.to_vec(),
                     file_type,
                 });
             }
         }
-        Self::of_entries(entries, marks.opacity == Opacity::Opaque)
+        Self::of_entries(entries, opacity == Opacity::Opaque)
     }
 
     /// Makes the listing of what a directory holds: whiteout files become whiteouts
@@ -129,6 +131,7 @@ impl Listing {
             records: records.into(),
             opaque,
             has_whiteout_files: false,
+            redirect: None,
         })
     }
 

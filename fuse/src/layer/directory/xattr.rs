@@ -8,22 +8,28 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use crate::layer::marks::{self, XattrMark};
+use crate::layer::marks::{self, Redirect, XattrMark};
 
 /// The longest value and the longest list of names that Linux has (`XATTR_SIZE_MAX`,
 /// `XATTR_LIST_MAX`), in bytes.
 const LONGEST: usize = 65536;
 
 /// The marks of overlayfs on one inode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Marks {
     /// What a directory says of the layers below.
     pub(crate) opacity: Opacity,
     /// The file is a whiteout, if it is empty and its directory allows such.
     pub(crate) whiteout: bool,
-    /// The mark by which the contents are not what they seem, where there is one.
-    pub(crate) elsewhere: Option<&'static str>,
+    /// The contents of the file are in a layer below.
+    pub(super) metacopy: bool,
+    /// Where the layers below have it, as the mark says.
+    redirect: Option<Vec<u8>>,
 }
+
+/// The value of a redirect that makes no sense.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BadRedirect<'a>(pub(super) &'a [u8]);
 
 /// What the opaque mark of a directory says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,13 +64,34 @@ impl Marks {
                     marks.opacity = Opacity::of_value(&value);
                 }
                 Some(XattrMark::Whiteout) => marks.whiteout = true,
-                Some(XattrMark::Redirect) => marks.elsewhere = Some("redirect"),
-                Some(XattrMark::Metacopy) => marks.elsewhere = Some("metacopy"),
-                Some(XattrMark::Opaque) | None => {}
+                Some(XattrMark::Redirect) if marks.redirect.is_none() || is_trusted(&name) => {
+                    marks.redirect = stored_value(inode, &name)?;
+                }
+                Some(XattrMark::Metacopy) => marks.metacopy = true,
+                Some(XattrMark::Opaque | XattrMark::Redirect) | None => {}
             }
         }
         Ok(marks)
     }
+
+    /// Returns where the layers below have it, if not where they should; an error where
+    /// the mark makes no sense.
+    pub(super) fn redirect(&self) -> std::result::Result<Option<Redirect>, BadRedirect<'_>> {
+        self.redirect
+            .as_deref()
+            .map(|value| Redirect::of_value(value).ok_or(BadRedirect(value)))
+            .transpose()
+    }
+
+    /// Returns whether the layers below have it elsewhere.
+    pub(super) fn has_redirect(&self) -> bool {
+        self.redirect.is_some()
+    }
+}
+
+/// Where both kinds of a mark say something, the one that only root can write is right.
+fn is_trusted(name: &[u8]) -> bool {
+    name.starts_with(b"trusted.")
 }
 
 /// Returns the value of the attribute that is shown as `name`.

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use super::Data;
 use crate::{Entry, NodeId, Operation, Request, View, ViewOptions};
 use on_disk::Stack;
-use on_disk::Step::{File, HardLink, Whiteout, Xattr};
+use on_disk::Step::{Directory, File, HardLink, Whiteout, Xattr};
 use packing::Tar;
 
 #[path = "../../../tests/view/on_disk.rs"]
@@ -90,6 +90,57 @@ fn a_node_has_a_path() {
 }
 
 #[test]
+fn a_moved_node_has_the_path_that_the_view_shows() {
+    let packed = tempfile::tempdir().unwrap();
+    let stack = Stack::of(&[
+        &[
+            Directory("new", 0o755),
+            Xattr("new", "trusted.overlay.redirect", "/d"),
+            Whiteout("d"),
+        ],
+        &[File("d/real/f", "contents")],
+    ]);
+    let lower = Tar::default().file("d/packed/f", "");
+    let layers = vec![
+        on_disk::open(&stack.layers()[0]),
+        on_disk::open(&stack.layers()[1]),
+        lower.pack(packed.path(), "lower"),
+    ];
+    let view = View::open(layers, ViewOptions::default()).unwrap();
+    for path in ["new", "new/real", "new/real/f", "new/packed"] {
+        let node = at(&view, path).node;
+        assert_eq!(view.path_of(node).unwrap(), path.as_bytes());
+    }
+    let file = at(&view, "new/packed/f").node;
+    let refused = view.path_of(file).unwrap_err();
+    assert_eq!(refused.errno(), Errno::NOENT, "nobody has kept it");
+}
+
+#[test]
+fn contents_of_a_metadata_only_copy_can_be_copied() {
+    let packed = tempfile::tempdir().unwrap();
+    let copy = |path| {
+        [
+            File(path, "\0\0\0"),
+            Xattr(path, "user.overlay.metacopy", ""),
+        ]
+    };
+    let upper = [copy("a"), copy("b"), copy("c")].concat();
+    let stack = Stack::of(&[&upper, &[File("a", "abc")]]);
+    let lower = Tar::default().file("b", "abc");
+    let layers = vec![
+        on_disk::open(&stack.layers()[0]),
+        on_disk::open(&stack.layers()[1]),
+        lower.pack(packed.path(), "lower"),
+    ];
+    let view = View::open(layers, ViewOptions::default()).unwrap();
+    let data = |path| view.open_data(at(&view, path).node);
+    assert!(matches!(data("a"), Ok(Data::File(_))));
+    assert!(matches!(data("b"), Ok(Data::Extents { extents, .. }) if extents.len() == 1));
+    assert_eq!(data("c").unwrap_err().errno(), Errno::IO);
+}
+
+#[test]
 fn contents_can_be_copied() {
     let (stack, packed) = (stack(), tempfile::tempdir().unwrap());
     let view = view(&stack, &packed);
@@ -97,7 +148,7 @@ fn contents_can_be_copied() {
         panic!("not a file of its own")
     };
     let mut contents = String::new();
-    std::fs::File::from(file)
+    std::fs::File::from(file.try_clone().unwrap())
         .read_to_string(&mut contents)
         .unwrap();
     assert_eq!(contents, "of a directory layer");
