@@ -5,6 +5,7 @@
 
 pub(crate) mod directory;
 pub(crate) mod marks;
+pub(crate) mod override_stat;
 pub(crate) mod packed;
 
 use std::sync::Arc;

@@ -19,11 +19,15 @@ use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
 use super::marks::Redirect;
+use super::override_stat::OverrideName;
 use crate::{Attr, Error, FileType, Ino, Result, Timestamp};
 use xattr::{BadRedirect, Marks};
 
 /// Longest piece of a path that is given to the kernel at once; `PATH_MAX` is 4096.
 const LONGEST_WALK: usize = 4000;
+
+/// The longest target of a symbolic link, in bytes (`PATH_MAX` without the NUL).
+const LONGEST_TARGET: usize = 4095;
 
 /// A directory in overlayfs on-disk form.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct DirectoryLayer {
     root: OwnedFd,
     /// Nothing can be mounted in the tree that `root` sees.
     is_private: bool,
+    /// The attribute that says what regular files and directories are, where one does.
+    override_name: Option<OverrideName>,
 }
 
 /// What the file system says of an entry, and which inode it is there.
@@ -78,10 +84,13 @@ impl DirectoryLayer {
             }
             Err(errno) => return Err(Error::system("open layer", path)(errno)),
         };
+        let names =
+            xattr::stored_names(&root).map_err(Error::system("list attributes of", path))?;
         let layer = Self {
             label: path.display().to_string(),
             root,
             is_private,
+            override_name: OverrideName::of_root(&names),
         };
         match layer.attr(b"")?.file_type() {
             FileType::Directory => Ok(layer),
@@ -98,7 +107,7 @@ impl DirectoryLayer {
     pub(crate) fn attr(&self, path: &[u8]) -> Result<RealAttr> {
         let inode = self.open_at(path, OFlags::PATH)?;
         let real = stat(&inode, c"", AtFlags::EMPTY_PATH).map_err(self.failed("stat", path))?;
-        if shown::may_be_metacopy(&real) {
+        if self.may_differ(&real) {
             self.shown(real, &inode, path)
         } else {
             Ok(real)
@@ -115,7 +124,7 @@ impl DirectoryLayer {
         if self.is_private {
             let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
             let real = stat(directory, name, flags).map_err(self.failed("stat", name))?;
-            if !shown::may_be_metacopy(&real) {
+            if !self.may_differ(&real) {
                 return Ok(real);
             }
         }
@@ -128,8 +137,11 @@ impl DirectoryLayer {
     pub(crate) fn list(&self, path: &[u8]) -> Result<Listing> {
         let directory = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let marks = self.marks(&directory, path)?;
-        let mut listing =
-            Listing::read(&directory, marks.opacity).map_err(self.failed("list", path))?;
+        let entries = listing::raw_entries(&directory, marks.opacity);
+        let mut entries = entries.map_err(self.failed("list", path))?;
+        self.correct_types(&directory, &mut entries)?;
+        let listing = Listing::of_entries(entries, marks.opacity);
+        let mut listing = listing.map_err(self.failed("list", path))?;
         if !listing.opaque {
             listing.redirect = self.redirect(&marks, path)?;
         }
@@ -160,20 +172,34 @@ impl DirectoryLayer {
     /// Returns the target of the symbolic link at a path.
     pub(crate) fn link_target(&self, path: &[u8]) -> Result<Vec<u8>> {
         let link = self.open_at(path, OFlags::PATH)?;
+        if self.override_name.is_some() {
+            let real = stat(&link, c"", AtFlags::EMPTY_PATH).map_err(self.failed("stat", path))?;
+            if real.file_type() == FileType::Regular {
+                return self.target_in_file(path);
+            }
+        }
         let target = rustix::fs::readlinkat(link, c"", Vec::new());
         Ok(target.map_err(self.failed("read link", path))?.into_bytes())
     }
 
     /// Returns the value of the attribute that is shown as `name`, where there is one.
     pub(crate) fn xattr(&self, path: &[u8], name: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Some(name) = self.stored_xattr(name) else {
+            return Ok(None);
+        };
         let entry = self.open_at(path, OFlags::PATH)?;
-        xattr::value(&entry, name).map_err(self.failed("read attribute of", path))
+        xattr::value(&entry, &name).map_err(self.failed("read attribute of", path))
     }
 
     /// Returns the names of the shown attributes.
     pub(crate) fn xattr_names(&self, path: &[u8]) -> Result<Vec<Vec<u8>>> {
         let entry = self.open_at(path, OFlags::PATH)?;
-        xattr::names(&entry).map_err(self.failed("list attributes of", path))
+        let names = xattr::names(&entry).map_err(self.failed("list attributes of", path))?;
+        Ok(names
+            .iter()
+            .filter_map(|name| self.shown_xattr(name))
+            .map(std::borrow::Cow::into_owned)
+            .collect())
     }
 
     /// Returns the blocks of the file system below the layer: its `st_dev`, block

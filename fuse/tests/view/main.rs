@@ -11,6 +11,7 @@ mod life;
 mod model;
 mod on_disk;
 mod oracle;
+mod overridden;
 mod packing;
 mod rules;
 mod walked;

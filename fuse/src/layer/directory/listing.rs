@@ -57,35 +57,17 @@ pub(super) struct RawEntry {
 impl Listing {
     /// Reads a directory that is open for reading, with its marks.
     pub(crate) fn of_open(directory: &OwnedFd) -> rustix::io::Result<Self> {
-        Self::read(directory, Marks::read(directory)?.opacity)
-    }
-
-    /// Reads a directory that is open for reading.
-    pub(super) fn read(directory: &OwnedFd, opacity: Opacity) -> rustix::io::Result<Self> {
-        let mut entries = Vec::new();
-        let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
-        let mut directory_entries = RawDir::new(directory, &mut buffer);
-        while let Some(entry) = directory_entries.next() {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name != b"." && name != b".." {
-                let file_type = file_type(directory, name, entry.file_type(), opacity)?;
-                entries.push(RawEntry {
-                    name: name.to_vec(),
-                    file_type,
-                });
-            }
-        }
-        Self::of_entries(entries, opacity == Opacity::Opaque)
+        let opacity = Marks::read(directory)?.opacity;
+        Self::of_entries(raw_entries(directory, opacity)?, opacity)
     }
 
     /// Makes the listing of what a directory holds: whiteout files become whiteouts
     /// of the names they hide, unless the layer has that name itself; then they make
     /// a directory opaque and mean nothing for anything else (rules 2 and 4).
-    pub(super) fn of_entries(entries: Vec<RawEntry>, opaque: bool) -> rustix::io::Result<Self> {
+    pub(super) fn of_entries(entries: Vec<RawEntry>, opacity: Opacity) -> rustix::io::Result<Self> {
         let mut kinds = BTreeMap::new();
         let mut hidden = Vec::new();
-        let mut opaque = opaque;
+        let mut opaque = opacity == Opacity::Opaque;
         for RawEntry { name, file_type } in entries {
             match name_mark(&name) {
                 NameMark::Opaque => opaque = true,
@@ -155,6 +137,28 @@ impl Listing {
         };
         Ok((name.unwrap_or_default(), kind))
     }
+}
+
+/// Reads the entries of a directory that is open for reading.
+pub(super) fn raw_entries(
+    directory: &OwnedFd,
+    opacity: Opacity,
+) -> rustix::io::Result<Vec<RawEntry>> {
+    let mut entries = Vec::new();
+    let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
+    let mut directory_entries = RawDir::new(directory, &mut buffer);
+    while let Some(entry) = directory_entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            let file_type = file_type(directory, name, entry.file_type(), opacity)?;
+            entries.push(RawEntry {
+                name: name.to_vec(),
+                file_type,
+            });
+        }
+    }
+    Ok(entries)
 }
 
 /// Returns the type of an entry, or `None` for a whiteout: a character device 0:0,
