@@ -120,22 +120,38 @@ impl View {
 
     /// Returns a path of a node in this view, from the root and without a leading `/`.
     ///
-    /// A directory has one. A file may have more, of which this is one that its layer has
-    /// for it; `ENOENT` where the view does not show the file there. Whoever has the
-    /// directory and the name that led to a file takes the path of the directory.
+    /// A directory has one. A file may have more, of which this is one. It is `ENOENT`
+    /// where nobody knows: of a file of a packed layer the view shows no name at the place
+    /// that the layer has it at, since a redirect leads there or a link from a layer above.
     pub(crate) fn path_of(&self, node: NodeId) -> Result<Vec<u8>> {
-        let path = self.path(node)?.to_vec();
         if self.directory_if_any(node)?.is_some() {
-            return Ok(path);
+            return Ok(self.path(node)?.to_vec());
         }
-        let found = self.node_at(&path)?;
+        match self.place(node)? {
+            Place::Packed(layer, index) => {
+                for path in self.stack.packed(layer)?.paths(index) {
+                    if self.shows(&path, node)? {
+                        return Ok(path);
+                    }
+                }
+            }
+            Place::Real(..) => {
+                let path = self.path(node)?;
+                if self.shows(&path, node)? {
+                    return Ok(path.to_vec());
+                }
+            }
+        }
+        Err(Error::Refused(Errno::NOENT))
+    }
+
+    /// Returns whether a path leads to a node.
+    fn shows(&self, path: &[u8], node: NodeId) -> Result<bool> {
+        let found = self.node_at(path)?;
         if let Some(found) = found {
             self.forget(found.node, 1);
         }
-        found
-            .filter(|found| found.node == node)
-            .map(|_| path)
-            .ok_or(Error::Refused(Errno::NOENT))
+        Ok(found.is_some_and(|found| found.node == node))
     }
 }
 

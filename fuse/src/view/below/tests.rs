@@ -90,6 +90,25 @@ fn a_node_has_a_path() {
 }
 
 #[test]
+fn a_hidden_name_is_no_path() {
+    let packed = tempfile::tempdir().unwrap();
+    for hidden in ["a", "d/b", "c"] {
+        let stack = Stack::of(&[&[Whiteout(hidden)]]);
+        let lower = Tar::default().file("a", "").hard_link("d/b", "a", 0o644);
+        let lower = lower.hard_link("c", "a", 0o644);
+        let layers = vec![
+            on_disk::open(&stack.layers()[0]),
+            lower.pack(packed.path(), &hidden.replace('/', "-")),
+        ];
+        let view = View::open(layers, ViewOptions::default()).unwrap();
+        let shown = if hidden == "a" { "c" } else { "a" };
+        let path = view.path_of(at(&view, shown).node).unwrap();
+        assert_ne!(path, hidden.as_bytes());
+        assert_eq!(view.node_at(&path).unwrap(), Some(at(&view, shown)));
+    }
+}
+
+#[test]
 fn a_moved_node_has_the_path_that_the_view_shows() {
     let packed = tempfile::tempdir().unwrap();
     let stack = Stack::of(&[

@@ -11,8 +11,17 @@ impl PackedLayer {
     /// names, found by a search through all of them unless it is a directory; as much
     /// of it as a damaged index has.
     pub fn path(&self, index: InodeIndex) -> Vec<u8> {
+        self.path_to(self.naming(index))
+    }
+
+    /// Returns the paths of all names of an inode that is no directory, relative to the
+    /// root, by a search through the layer.
+    pub(crate) fn paths(&self, index: InodeIndex) -> impl Iterator<Item = Vec<u8>> {
+        self.namings(index).map(|dentry| self.path_to(Some(dentry)))
+    }
+
+    fn path_to<'a>(&'a self, mut dentry: Option<(u32, &'a DentryRecord)>) -> Vec<u8> {
         let mut names = Vec::new();
-        let mut dentry = self.naming(index);
         while let Some((at, record)) = dentry {
             let name = self
                 .map
@@ -34,9 +43,17 @@ impl PackedLayer {
             let dentry = split(record.size).1;
             return Some((dentry, dentries.get(dentry as usize)?));
         }
-        let is_name =
-            |record: &DentryRecord| record.inode.get() == index.0 && record.kind != DENTRY_WHITEOUT;
-        (0u32..).zip(dentries).find(|(_, record)| is_name(record))
+        self.namings(index).next()
+    }
+
+    fn namings(&self, index: InodeIndex) -> impl Iterator<Item = (u32, &DentryRecord)> {
+        let dentries = self.map.records::<DentryRecord>(SectionKind::Dentries);
+        let is_name = move |record: &DentryRecord| {
+            record.inode.get() == index.0 && record.kind != DENTRY_WHITEOUT
+        };
+        (0u32..)
+            .zip(dentries)
+            .filter(move |(_, record)| is_name(record))
     }
 
     /// Returns the directory that a dentry lies in.
