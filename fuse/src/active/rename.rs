@@ -103,13 +103,16 @@ impl ActiveView {
         let Some(lower) = lower.filter(|_| goes_on) else {
             return Ok(());
         };
-        let path = [b"/", &self.lower.path_of(lower)?[..]].concat();
-        if path.len() <= LONGEST_REDIRECT {
-            self.upper.set_redirect(&self.inode(node)?, &path)
-        } else if node.is_directory() {
-            Err(Error::Refused(Errno::XDEV))
-        } else {
-            self.copy_up(node, Contents::ALL)
+        let path = match self.lower.path_of(lower) {
+            Ok(path) => Some([b"/", &path[..]].concat()),
+            // It is shown under no path of its own.
+            Err(Error::Refused(Errno::NOENT)) => None,
+            Err(error) => return Err(error),
+        };
+        match path.filter(|path| path.len() <= LONGEST_REDIRECT) {
+            Some(path) => self.upper.set_redirect(&self.inode(node)?, &path),
+            None if node.is_directory() => Err(Error::Refused(Errno::XDEV)),
+            None => self.copy_up(node, Contents::ALL),
         }
     }
 
