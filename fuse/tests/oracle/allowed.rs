@@ -1,0 +1,146 @@
+//! The differences that are intended, and why. Everything else is a mistake.
+//!
+//! Never made at all, because the way to the kernel has no word for them, or because
+//! `semantics.md` names a difference:
+//!
+//! - `FALLOC_FL_COLLAPSE_RANGE` and `FALLOC_FL_INSERT_RANGE`: FUSE refuses them.
+//! - `chown` to neither an owner nor a group: FUSE tells nobody of it, so that it clears no
+//!   set-id bits.
+//! - `RENAME_WHITEOUT`: overlayfs refuses it, and it has a test of its own.
+//! - Names that start with `.wh.`, and attributes of overlayfs itself.
+
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use crate::operation::{Change, Look, Operation, Target};
+use crate::seen::{Mtime, Seen};
+use crate::side::{Answer, Outcome};
+use crate::tree::Entry;
+
+/// What is compared, the kernel's first.
+pub(crate) enum Compared<'a> {
+    Outcome(&'a Operation, &'a Outcome, &'a Outcome),
+    /// The attributes of an operand.
+    Attributes(&'a Seen, &'a Seen),
+    /// What a path of a tree is.
+    Entry(Option<&'a Entry>, Option<&'a Entry>),
+}
+
+/// An intended difference.
+struct Allowed {
+    #[expect(dead_code, reason = "for who reads the table")]
+    why: &'static str,
+    only_with_metacopy: bool,
+    permits: fn(&Compared<'_>) -> bool,
+}
+
+const TABLE: &[Allowed] = &[
+    Allowed {
+        why: "differences of semantics.md: whiteouts in a directory that merges with no other \
+              are listed by the kernel, but not found",
+        only_with_metacopy: false,
+        permits: |compared| match compared {
+            Compared::Outcome(_, Ok(Answer::Names(kernel)), Ok(Answer::Names(subject))) => {
+                let mut kernel = kernel.clone();
+                kernel.retain(|name, kind| {
+                    *kind != FileType::CharacterDevice || subject.contains_key(name)
+                });
+                kernel == *subject
+            }
+            Compared::Entry(kernel, None) => {
+                matches!(kernel, Some(Entry::Refused("stat", Errno::NOENT)))
+            }
+            _ => false,
+        },
+    },
+    Allowed {
+        why: "the kernel modifies a file when it copies its contents up after its attributes",
+        only_with_metacopy: true,
+        permits: |compared| {
+            same_but(compared, |kernel, subject| {
+                if (kernel.mtime, kernel.kind()) == (Mtime::Recent, FileType::RegularFile) {
+                    kernel.mtime = subject.mtime;
+                }
+            })
+        },
+    },
+    Allowed {
+        why: "the kernel shows the links of the file in the lower, whatever became of its names",
+        only_with_metacopy: false,
+        permits: |compared| {
+            same_but(compared, |kernel, subject| {
+                if subject.nlink == 0 {
+                    kernel.nlink = 0;
+                }
+            })
+        },
+    },
+    Allowed {
+        why: "the kernel measures the buffer for names by its own attributes too",
+        only_with_metacopy: false,
+        permits: |compared| {
+            matches!(
+                compared,
+                Compared::Outcome(
+                    Operation::Look {
+                        look: Look::Xattrs(_),
+                        ..
+                    },
+                    Err(Errno::RANGE),
+                    Ok(Answer::Xattrs(_)),
+                )
+            )
+        },
+    },
+];
+
+/// Returns whether a difference is intended.
+pub(crate) fn permits(compared: &Compared<'_>, metacopy: bool) -> bool {
+    let mut rows = TABLE
+        .iter()
+        .filter(|row| metacopy || !row.only_with_metacopy);
+    rows.any(|row| (row.permits)(compared))
+}
+
+/// Returns whether both are the same once the kernel's attributes are put right.
+fn same_but(compared: &Compared<'_>, put_right: fn(&mut Seen, &Seen)) -> bool {
+    let is_same = |kernel: &Seen, subject: &Seen| {
+        let mut kernel = kernel.clone();
+        put_right(&mut kernel, subject);
+        kernel == *subject
+    };
+    match compared {
+        Compared::Attributes(kernel, subject) => is_same(kernel, subject),
+        Compared::Outcome(_, Ok(Answer::Stat(kernel)), Ok(Answer::Stat(subject))) => {
+            is_same(kernel, subject)
+        }
+        Compared::Entry(Some(Entry::Found(kernel)), Some(Entry::Found(subject))) => {
+            let mut kernel = kernel.clone();
+            put_right(&mut kernel.seen, &subject.seen);
+            kernel.difference(subject).is_none()
+        }
+        _ => false,
+    }
+}
+
+/// Returns whether the kernel is known to do a step wrongly, so that there is nothing to
+/// compare with. `operands` are what the step is about, as the kernel shows it.
+pub(crate) fn is_avoided(operation: &Operation, operands: &[Result<Stat, Errno>]) -> bool {
+    let Operation::Change { target, change } = operation else {
+        return false;
+    };
+    let any = |is_so: fn(&Stat) -> bool| operands.iter().flatten().any(is_so);
+    match (target, change) {
+        // To change a pipe or a device of a lower that has no name any more gives it its
+        // name back, in the upper.
+        (Target::Open(_), _) if any(is_special) => any(|stat| stat.st_nlink == 0),
+        // The file is copied up, and its hard links break, before the change is refused.
+        (_, Change::SetXattr(_, _, flags)) if !flags.is_empty() => any(|stat| stat.st_nlink > 1),
+        _ => false,
+    }
+}
+
+fn is_special(stat: &Stat) -> bool {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    !matches!(kind, FileType::RegularFile | FileType::Directory)
+}
