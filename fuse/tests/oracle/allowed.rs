@@ -68,11 +68,11 @@ const TABLE: &[Allowed] = &[
         why: "the kernel shows the links of the file in the lower, whatever became of its names",
         only_with_metacopy: false,
         permits: |compared| {
-            same_but(compared, |kernel, subject| {
-                if subject.nlink == 0 {
-                    kernel.nlink = 0;
-                }
-            })
+            let is_operand = !matches!(compared, Compared::Entry(..));
+            is_operand
+                && same_but(compared, |kernel, subject| {
+                    kernel.nlink = kernel.nlink.min(subject.nlink);
+                })
         },
     },
     Allowed {
@@ -134,10 +134,28 @@ pub(crate) fn is_avoided(operation: &Operation, operands: &[Result<Stat, Errno>]
         // To change a pipe or a device of a lower that has no name any more gives it its
         // name back, in the upper.
         (Target::Open(_), _) if any(is_special) => any(|stat| stat.st_nlink == 0),
+        // Whether it counts as a modification depends on the file system.
+        (Target::Path(..), Change::Size(size)) => operands
+            .iter()
+            .flatten()
+            .any(|stat| stat.st_size.cast_unsigned() == *size),
         // The file is copied up, and its hard links break, before the change is refused.
         (_, Change::SetXattr(_, _, flags)) if !flags.is_empty() => any(|stat| stat.st_nlink > 1),
         _ => false,
     }
+}
+
+/// Returns whether the kernel failed because it could not copy up what has no name any
+/// more; a name, or what is in its place, is then in the way.
+pub(crate) fn is_unnamed(operation: &Operation, outcome: &Outcome) -> bool {
+    let is_by_file = matches!(
+        operation,
+        Operation::Change {
+            target: Target::Open(_),
+            ..
+        }
+    );
+    is_by_file && matches!(outcome, Err(Errno::EXIST | Errno::NOTDIR))
 }
 
 fn is_special(stat: &Stat) -> bool {
