@@ -35,6 +35,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use rustix::io::Errno;
 
 use crate::kernel::backing::Backings;
+use crate::kernel::notify::Notifier;
 use crate::layer::directory::RealAttr;
 use crate::view::OpenFiles;
 use crate::{
@@ -55,6 +56,7 @@ pub struct ActiveView {
     directories: OpenFiles,
     tree: RwLock<()>,
     backings: OnceLock<Backings>,
+    notifier: OnceLock<Notifier>,
     access: Access,
 }
 
@@ -82,6 +84,7 @@ impl ActiveView {
             directories: OpenFiles::default(),
             tree: RwLock::default(),
             backings: OnceLock::new(),
+            notifier: OnceLock::new(),
             access: options.access,
             upper,
         })
@@ -90,6 +93,11 @@ impl ActiveView {
     /// Lets the kernel read and write files of the upper by itself.
     pub(crate) fn set_backings(&self, backings: Backings) {
         drop(self.backings.set(backings));
+    }
+
+    /// Lets the view tell the kernel what is no longer as it was told.
+    pub(crate) fn set_notifier(&self, notifier: Notifier) {
+        drop(self.notifier.set(notifier));
     }
 
     /// Returns where a node lies, for messages.
@@ -140,13 +148,13 @@ impl ActiveView {
                 Ok(Reply::Silent)
             }
             Operation::GetAttr => Ok(Reply::Attr(self.attr(&*self.node(node)?)?)),
-            Operation::SetAttr(attributes) => self.set_attr(node, &attributes),
+            Operation::SetAttr(attributes) => self.set_attr(request, &attributes),
             Operation::ReadLink => self.read_link(node),
             Operation::ReadDir { offset } => self.list(node, offset, false),
             Operation::ReadDirPlus { offset } => self.list(node, offset, true),
             Operation::StatFs => Ok(Reply::StatFs(self.upper.stat_fs()?)),
             Operation::GetXattr { name, size } => self.get_xattr(node, name, size),
-            Operation::ListXattr { size } => self.list_xattr(node, size),
+            Operation::ListXattr { size } => self.list_xattr(request, size),
             Operation::Access { mask } if self.access == Access::Owner => {
                 self.check_access(node, mask)
             }
@@ -184,14 +192,17 @@ impl ActiveView {
     fn answer_file(&self, request: &Request<'_>) -> Result<Reply<'_>> {
         let node = request.node;
         match request.operation {
-            Operation::Open { flags, .. } => self.open_file(node, flags),
+            Operation::Open {
+                flags,
+                kill_privileges,
+            } => self.open_file(node, flags, kill_privileges.then_some(request.caller)),
             Operation::Release => self.release(node),
             Operation::Read { offset, size } => self.read(node, offset, size),
             Operation::Write {
                 offset,
                 data,
                 kill_privileges,
-            } => self.write(node, offset, data, kill_privileges),
+            } => self.write(request, offset, data, kill_privileges),
             Operation::Fsync { data_only } => self.fsync(node, data_only),
             Operation::FsyncDir => self.fsync_directory(node),
             Operation::SyncFs => self.upper.sync().map(|()| Reply::Done),
@@ -199,13 +210,13 @@ impl ActiveView {
                 offset,
                 length,
                 mode,
-            } => self.allocate(node, offset, length, mode),
+            } => self.allocate(node, offset, length, mode, request.caller),
             Operation::CopyFileRange {
                 offset,
                 to,
                 to_offset,
                 length,
-            } => self.copy_range((node, offset), (to, to_offset), length),
+            } => self.copy_range((node, offset), (to, to_offset), length, request.caller),
             Operation::Seek { offset, whence } => self.seek(node, offset, whence),
             Operation::SetXattr {
                 name,
@@ -267,7 +278,7 @@ impl ActiveView {
     /// Opens the inode that the upper has for a node.
     fn inode(&self, node: &Node) -> Result<Inode> {
         if node.is_directory() {
-            return Ok(Inode(self.directory_fd(node)?));
+            return self.directory_inode(node);
         }
         self.reach(node, Ok, |above, name| {
             let inode = Inode::at(above, name)?;
@@ -279,7 +290,7 @@ impl ActiveView {
     /// Returns the attributes of the inode that the upper has for a node.
     fn upper_attr(&self, node: &Node) -> Result<Attr> {
         if node.is_directory() {
-            return Ok(Inode(self.directory_fd(node)?).attr()?.attr);
+            return Ok(self.directory_inode(node)?.attr()?.attr);
         }
         self.reach(
             node,
@@ -289,6 +300,12 @@ impl ActiveView {
                 Ok((attr, attr.ino))
             },
         )
+    }
+
+    /// Opens a directory of the upper, also one that was taken away.
+    fn directory_inode(&self, node: &Node) -> Result<Inode> {
+        let kept = node.state().kept.clone();
+        kept.map_or_else(|| self.directory_fd(node).map(Inode), Ok)
     }
 
     /// Reaches the inode that the upper has for a node: the one that is kept open, or the

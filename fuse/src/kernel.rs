@@ -14,6 +14,7 @@ pub(crate) mod decode;
 pub(crate) mod device;
 pub(crate) mod encode;
 pub(crate) mod listing;
+pub(crate) mod notify;
 pub(crate) mod pace;
 pub(crate) mod serve;
 mod statistics;

@@ -33,6 +33,7 @@ pub use crate::kernel::Statistics;
 use crate::kernel::backing::Backings;
 use crate::kernel::crew::Crew;
 use crate::kernel::device;
+use crate::kernel::notify::Notifier;
 use crate::kernel::serve::{Server, Service};
 use unmount::unmount_if;
 
@@ -92,7 +93,7 @@ impl Session {
         };
         raise_read_ahead(device);
         let descriptor = Arc::new(descriptor);
-        offer_backings(&tree, &options, &descriptor);
+        introduce(&tree, &options, &descriptor);
         Ok(Self {
             tree,
             mount,
@@ -203,10 +204,11 @@ impl Session {
     }
 }
 
-/// Gives a writable tree the registry of files that the kernel reads and writes by itself,
-/// where that was asked for and is allowed.
-fn offer_backings(tree: &Tree, options: &MountOptions, descriptor: &Arc<OwnedFd>) {
+/// Gives a writable tree its ways to the kernel: to tell what changed, and to have files
+/// read and written without it, where that was asked for and is allowed.
+fn introduce(tree: &Tree, options: &MountOptions, descriptor: &Arc<OwnedFd>) {
     let Tree::Active(active) = tree else { return };
+    active.set_notifier(Notifier::of(descriptor));
     if !options.writable || options.cache != CacheMode::Passthrough {
         return;
     }

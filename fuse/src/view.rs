@@ -36,7 +36,7 @@ use rustix::io::Errno;
 pub(crate) use contents::read_fully;
 pub(crate) use files::OpenFiles;
 pub(crate) use names::LONGEST_NAME;
-pub(crate) use xattrs::sized;
+pub(crate) use xattrs::{listed, sized};
 
 use crate::{Error, FileType, Layer, NodeId, Operation, Reply, Request, Result};
 use directories::Directories;
@@ -166,7 +166,7 @@ impl View {
             Operation::ReadDirPlus { offset } => self.list(node, offset, true),
             Operation::StatFs => self.stat_fs(),
             Operation::GetXattr { name, size } => self.get_xattr(node, name, size),
-            Operation::ListXattr { size } => self.list_xattr(node, size),
+            Operation::ListXattr { size } => self.list_xattr(request, size),
             Operation::Access { mask } if self.access == Access::Owner => {
                 self.check_access(node, mask)
             }

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use super::copy_up::Contents;
 use super::node::{Node, Presence};
 use super::{ActiveView, asked};
-use crate::{Attr, Error, NodeId, Operation, Reply, Result, SetAttr};
+use crate::{Attr, Caller, Error, NodeId, Operation, Reply, Request, Result, SetAttr};
 
 /// What a write by somebody else than a privileged owner takes away.
 const SET_UID: u32 = libc::S_ISUID;
@@ -29,7 +29,7 @@ impl ActiveView {
         let attr = self.upper_attr(node)?;
         // As the kernel's overlayfs shows it: nobody counts the subdirectories of several
         // layers.
-        let nlink = if node.is_directory() && lower.is_some() {
+        let nlink = if node.is_directory() && lower.is_some() && attr.nlink > 0 {
             1
         } else {
             attr.nlink
@@ -47,21 +47,23 @@ impl ActiveView {
     }
 
     /// Answers a change of attributes.
-    pub(super) fn set_attr(&self, id: NodeId, set: &SetAttr) -> Result<Reply<'_>> {
-        let node = self.node(id)?;
+    pub(super) fn set_attr(&self, request: &Request<'_>, set: &SetAttr) -> Result<Reply<'_>> {
+        let node = self.node(request.node)?;
         if let Some(size) = set.size {
             self.truncate(&node, size)?;
         } else {
             self.copy_up(&node, Contents::Later)?;
         }
         let inode = self.inode(&node)?;
-        if set.uid.is_some() || set.gid.is_some() {
+        // This clears set-id bits by itself.
+        let changes_owner = set.uid.is_some() || set.gid.is_some();
+        if changes_owner {
             self.upper.set_owner(&inode, set.uid, set.gid)?;
         }
         if let Some(mode) = set.mode {
             inode.chmod(mode)?;
-        } else if set.kill_privileges {
-            self.kill_privileges(&node)?;
+        } else if set.kill_privileges && !changes_owner {
+            self.kill_privileges(&node, request.caller)?;
         }
         if set.atime.is_some() || set.mtime.is_some() {
             inode.set_times(set.atime, set.mtime)?;
@@ -80,17 +82,24 @@ impl ActiveView {
     }
 
     /// Clears the set-id bits, as a write by somebody without privilege does.
-    pub(super) fn kill_privileges(&self, node: &Node) -> Result<()> {
+    /// The kernel does not learn it from the answer.
+    pub(super) fn kill_privileges(&self, node: &Node, caller: Caller) -> Result<()> {
         let inode = self.inode(node)?;
-        let mode = inode.attr()?.attr.mode;
+        let attr = inode.attr()?.attr;
+        let mode = attr.mode;
         let mut kept = mode & !SET_UID;
-        if mode & GROUP_EXECUTE != 0 {
+        // Of the groups that the caller is in only one is known.
+        if mode & GROUP_EXECUTE != 0 || caller.gid != attr.gid {
             kept &= !SET_GID;
         }
         if kept == mode {
             return Ok(());
         }
-        inode.chmod(kept)
+        inode.chmod(kept)?;
+        if let Some(notifier) = self.notifier.get() {
+            notifier.attributes_changed(node.id);
+        }
+        Ok(())
     }
 
     /// Answers the target of a symbolic link.

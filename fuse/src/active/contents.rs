@@ -10,7 +10,7 @@ use super::files::refuse_unless_regular;
 use super::node::{Node, Presence};
 use super::{ActiveView, asked};
 use crate::view::read_fully;
-use crate::{Error, NodeId, Operation, Reply, Result, Segment, Whence};
+use crate::{Caller, Error, NodeId, Operation, Reply, Request, Result, Segment, Whence};
 
 /// The most bytes that one call copies.
 const PIECE: u64 = 1 << 30;
@@ -36,16 +36,16 @@ impl ActiveView {
     /// Answers a write.
     pub(super) fn write(
         &self,
-        id: NodeId,
+        request: &Request<'_>,
         offset: u64,
         data: &[u8],
         kill_privileges: bool,
     ) -> Result<Reply<'_>> {
-        let node = self.node(id)?;
+        let node = self.node(request.node)?;
         self.copy_up(&node, Contents::ALL)?;
         let file = self.file(&node)?;
         if kill_privileges {
-            self.kill_privileges(&node)?;
+            self.kill_privileges(&node, request.caller)?;
         }
         let mut written = 0;
         while let Some(rest) = data.get(written..).filter(|rest| !rest.is_empty()) {
@@ -67,10 +67,15 @@ impl ActiveView {
         offset: u64,
         length: u64,
         mode: u32,
+        caller: Caller,
     ) -> Result<Reply<'_>> {
         let node = self.node(id)?;
         refuse_unless_regular(&node)?;
         self.copy_up(&node, Contents::ALL)?;
+        // The kernel does not say so with this request as it does with a write.
+        if caller.uid != 0 {
+            self.kill_privileges(&node, caller)?;
+        }
         let mode = FallocateFlags::from_bits_retain(mode);
         rustix::fs::fallocate(self.file(&node)?.fd(), mode, offset, length)?;
         Ok(Reply::Done)
@@ -82,11 +87,15 @@ impl ActiveView {
         (from, mut offset): (NodeId, u64),
         (to, mut to_offset): (NodeId, u64),
         length: u64,
+        caller: Caller,
     ) -> Result<Reply<'_>> {
         let (from, to) = (self.node(from)?, self.node(to)?);
         refuse_unless_regular(&from)?;
         refuse_unless_regular(&to)?;
         self.copy_up(&to, Contents::ALL)?;
+        if caller.uid != 0 {
+            self.kill_privileges(&to, caller)?;
+        }
         let target = self.file(&to)?;
         let length = usize::try_from(length.min(PIECE)).unwrap_or(usize::MAX);
         let mut copy = |source: &dyn AsFd| {

@@ -63,9 +63,9 @@ impl ActiveView {
             return Ok(());
         }
         // A directory of the layers below moves only after it was copied up.
-        let place = self.nodes.place(node.id);
-        let place = place.ok_or(Error::Refused(Errno::NOENT))?;
-        self.copy_up_directory(&*self.node(place.parent)?)?;
+        if let Some(place) = self.nodes.place(node.id) {
+            self.copy_up_directory(&*self.node(place.parent)?)?;
+        }
         let _copying = node.copying();
         let Some(lower) = node.lower_alone() else {
             return Ok(());
@@ -100,11 +100,17 @@ impl ActiveView {
         } else {
             Presence::Upper
         };
-        if attr.nlink > 1 {
-            // This name leaves the others, and takes a number of its own.
-            node.state().ino = self.derived_ino(&inode.attr()?);
+        if attr.nlink == 1 {
+            return self.put_into_place(node, staged, &inode, presence);
         }
-        self.put_into_place(node, staged, &inode, presence)
+        // This name leaves the others, and takes a number of its own.
+        node.state().ino = self.derived_ino(&inode.attr()?);
+        self.put_into_place(node, staged, &inode, presence)?;
+        if let (Some(notifier), Some(place)) = (self.notifier.get(), self.nodes.place(node.id)) {
+            // The listing has the old one.
+            notifier.changed(place.parent);
+        }
+        Ok(())
     }
 
     /// Makes the copy of an inode in the work directory.
@@ -193,9 +199,6 @@ impl ActiveView {
                 self.arrived(node, presence(ino), None);
                 return Ok(());
             }
-        }
-        if node.is_directory() {
-            return Err(Error::Refused(Errno::NOENT));
         }
         self.arrived(node, presence(ino), Some(inode.clone()));
         Ok(())

@@ -35,6 +35,15 @@ enum What<'a> {
     Symlink { target: &'a [u8] },
 }
 
+/// A directory in the work directory that gives what is made in it what the directory
+/// would where it is to be.
+struct Nest<'w> {
+    inode: Inode,
+    /// The group, where it is inherited.
+    gid: Option<u32>,
+    _staged: Staged<'w>,
+}
+
 /// How a name stands before something is made there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Vacancy {
@@ -96,7 +105,7 @@ impl ActiveView {
                 let directory = self.directory(request.node)?;
                 let node = self.child(&directory, name)?;
                 let node = node.ok_or(Error::Refused(Errno::NOENT))?;
-                let opened = self.open_file(node.id, flags);
+                let opened = self.open_file(node.id, flags, None);
                 let entry = self.entry(&node)?;
                 let Reply::Opened(opened) = opened.inspect_err(|_| self.forget(node.id, 1))? else {
                     return Err(Error::Refused(Errno::IO));
@@ -126,15 +135,22 @@ impl ActiveView {
 
     /// Answers `open` with `O_TMPFILE`.
     fn make_unnamed(&self, request: &Request<'_>, mode: u32, umask: u32) -> Result<Reply<'_>> {
+        let directory = self.directory(request.node)?;
+        self.copy_up_directory(&directory)?;
+        let nest = self.nest(&self.inode(&directory)?)?;
         let file = with_umask(umask, || {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             let mode = Mode::from_raw_mode(mode & 0o7777);
-            Ok(rustix::fs::openat(self.upper.work.fd(), c".", flags, mode)?)
+            let place = nest
+                .as_ref()
+                .map_or(self.upper.work.fd(), |nest| nest.inode.fd());
+            Ok(rustix::fs::openat(place, c".", flags, mode)?)
         })?;
         let inode = Inode(Arc::new(file));
         if !is_own(request.caller) {
             let Caller { uid, gid } = request.caller;
-            self.upper.set_owner(&inode, Some(uid), Some(gid))?;
+            let gid = nest.and_then(|nest| nest.gid).unwrap_or(gid);
+            self.give(&inode, uid, gid)?;
         }
         let found = self.found(&inode)?;
         let (node, _) = self.nodes.adopt(None, FileType::Regular, found);
@@ -188,44 +204,57 @@ impl ActiveView {
     /// Makes something in the work directory, with the owner that it would have where it
     /// is to be, and what it would inherit there.
     fn stage_new(&self, above: &Inode, new: &New<'_>) -> Result<(Staged<'_>, Inode)> {
-        const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
-        let parent = above.attr()?.attr;
-        let passes_group_on = parent.mode & libc::S_ISGID != 0;
-        let default_acl = above.stored_xattr(DEFAULT_ACL)?;
-        let gid = if passes_group_on {
-            parent.gid
-        } else {
-            new.caller.gid
-        };
+        let nest = self.nest(above)?;
         let work = &self.upper.work;
-        let (staged, inode) = if passes_group_on || default_acl.is_some() {
-            let (_nest, nest) = work.stage(|work, name| {
-                rustix::fs::mkdirat(work, name, Mode::RWXU)?;
-                Inode::at(work, name)
-            })?;
-            if let Some(acl) = default_acl {
-                nest.set_stored_xattr(DEFAULT_ACL, &acl, 0)?;
-            }
-            self.upper.set_owner(&nest, None, Some(gid))?;
-            if passes_group_on {
-                nest.chmod(0o2700)?;
-            }
-            work.stage(|work, name| {
-                let inode = new.make_at(nest.fd(), name)?;
-                rustix::fs::renameat(nest.fd(), name, work, name)?;
+        let (staged, inode) = match &nest {
+            Some(nest) => work.stage(|work, name| {
+                let inode = new.make_at(nest.inode.fd(), name)?;
+                rustix::fs::renameat(nest.inode.fd(), name, work, name)?;
                 Ok(inode)
-            })?
-        } else {
-            work.stage(|work, name| new.make_at(work, name))?
+            })?,
+            None => work.stage(|work, name| new.make_at(work, name))?,
         };
+        let gid = nest.and_then(|nest| nest.gid).unwrap_or(new.caller.gid);
+        self.give(&inode, new.caller.uid, gid)?;
+        Ok((staged, inode))
+    }
+
+    /// Gives something new to its owner.
+    fn give(&self, inode: &Inode, uid: u32, gid: u32) -> Result<()> {
         let mode = inode.attr()?.attr.mode;
-        self.upper
-            .set_owner(&inode, Some(new.caller.uid), Some(gid))?;
-        // A change of owner clears them.
-        if mode & (libc::S_ISUID | libc::S_ISGID) != 0 && !new.what.is_directory() {
+        self.upper.set_owner(inode, Some(uid), Some(gid))?;
+        // A change of owner clears them, but those of a directory.
+        if mode & (libc::S_ISUID | libc::S_ISGID) != 0 && mode & libc::S_IFMT != libc::S_IFDIR {
             inode.chmod(mode)?;
         }
-        Ok((staged, inode))
+        Ok(())
+    }
+
+    /// Makes a nest, where a directory has something to pass on.
+    fn nest(&self, above: &Inode) -> Result<Option<Nest<'_>>> {
+        const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
+        let parent = above.attr()?.attr;
+        let gid = (parent.mode & libc::S_ISGID != 0).then_some(parent.gid);
+        let default_acl = above.stored_xattr(DEFAULT_ACL)?;
+        if gid.is_none() && default_acl.is_none() {
+            return Ok(None);
+        }
+        let (staged, inode) = self.upper.work.stage(|work, name| {
+            rustix::fs::mkdirat(work, name, Mode::RWXU)?;
+            Inode::at(work, name)
+        })?;
+        if let Some(acl) = default_acl {
+            inode.set_stored_xattr(DEFAULT_ACL, &acl, 0)?;
+        }
+        if gid.is_some() {
+            self.upper.set_owner(&inode, None, gid)?;
+            inode.chmod(0o2700)?;
+        }
+        Ok(Some(Nest {
+            inode,
+            gid,
+            _staged: staged,
+        }))
     }
 
     /// Returns how a name stands, or `EEXIST`.
@@ -267,7 +296,7 @@ impl ActiveView {
         }
         let directory = self.directory(directory)?;
         self.copy_up(&node, Contents::Later)?;
-        self.point_below(&node)?;
+        self.point_below(&node, None)?;
         self.copy_up_directory(&directory)?;
         let inode = self.inode(&node)?;
         {

@@ -8,19 +8,28 @@ use super::node::{Node, Presence};
 use super::upper::Inode;
 use super::upper::entry;
 use crate::kernel::backing::Backing;
-use crate::{Error, FileType, NodeId, Opened, Reply, Result};
+use crate::{Caller, Error, FileType, NodeId, Opened, Reply, Result};
 
 const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
 
 impl ActiveView {
     /// Answers the opening of a file. One that is opened to be written is copied up
-    /// first; one that is cut to nothing needs no contents for that.
-    pub(super) fn open_file(&self, id: NodeId, flags: u32) -> Result<Reply<'_>> {
+    /// first; one that is cut to nothing needs no contents for that, and may lose its set-id
+    /// bits to `killer`.
+    pub(super) fn open_file(
+        &self,
+        id: NodeId,
+        flags: u32,
+        killer: Option<Caller>,
+    ) -> Result<Reply<'_>> {
         let node = self.node(id)?;
         refuse_unless_regular(&node)?;
         let writes = writes(flags);
         if flags & libc::O_TRUNC.cast_unsigned() != 0 {
             self.truncate(&node, 0)?;
+            if let Some(caller) = killer {
+                self.kill_privileges(&node, caller)?;
+            }
         } else if writes {
             self.copy_up(&node, Contents::ALL)?;
         }

@@ -152,6 +152,17 @@ impl Nodes {
         }
     }
 
+    /// Records that the inode of a node is gone from the upper: its number may come again.
+    pub(super) fn departed(&self, node: &Node) {
+        let upper = node.state().presence.upper_ino();
+        let mut table = self.table();
+        if let Some(upper) = upper
+            && table.uppers.get(&upper) == Some(&node.id)
+        {
+            table.uppers.remove(&upper);
+        }
+    }
+
     /// Gives a node a new place, or none.
     pub(super) fn set_place(&self, id: NodeId, place: Option<(NodeId, &[u8])>) {
         let mut table = self.table();

@@ -121,35 +121,40 @@ impl ActiveView {
         }
     }
 
-    /// Keeps of a node what can be asked for after its name is gone: an inode of the
-    /// upper that is open or has other names, else its attributes.
+    /// Keeps of a node what can be asked for after its name is gone: the inode of the
+    /// upper, or the attributes that the layers below do not give.
     pub(super) fn keep(&self, victim: &Node) -> Result<()> {
-        let (presence, opens, is_file) = {
+        let (presence, opens, is_kept) = {
             let state = victim.state();
-            (state.presence, state.opens, state.is_file)
+            (state.presence, state.opens, state.kept.is_some())
         };
-        if is_file {
+        if is_kept {
             return Ok(());
         }
-        let attr = self.attr(victim)?;
-        let is_last = attr.nlink <= 1 || victim.is_directory();
-        if presence != Presence::Lower && !victim.is_directory() {
-            if opens > 0 && victim.file_type == FileType::Regular {
-                self.file(victim)?;
-                return Ok(());
-            }
-            if !is_last {
-                let inode = self.inode(victim)?;
-                victim.state().kept = Some(inode);
-                return Ok(());
+        if presence != Presence::Lower {
+            let kept = if opens > 0 && victim.file_type == FileType::Regular {
+                self.file(victim)
+            } else {
+                self.inode(victim)
+            };
+            match kept {
+                Ok(inode) => {
+                    victim.state().kept.get_or_insert(inode);
+                    return Ok(());
+                }
+                // Most are never asked about again.
+                Err(Error::Refused(Errno::MFILE | Errno::NFILE)) if opens == 0 => {}
+                Err(error) => return Err(error),
             }
         }
+        let attr = self.attr(victim)?;
         let nlink = if victim.is_directory() {
             0
         } else {
             attr.nlink.saturating_sub(1)
         };
         victim.state().gone = Some(Box::new(Attr { nlink, ..attr }));
+        self.nodes.departed(victim);
         Ok(())
     }
 

@@ -61,12 +61,17 @@ impl ActiveView {
         if flags.contains(RenameFlags::NOREPLACE) && target.is_some() {
             return Err(Error::Refused(Errno::EXIST));
         }
-        self.prepare(source)?;
+        let beside = (from.id == to.id).then_some(from);
+        let replaced = target.filter(|target| target.is_directory() && source.is_directory());
+        if let (Some(target), false) = (replaced, flags.contains(RenameFlags::EXCHANGE)) {
+            self.refuse_unless_empty(target, &mut target.directory_mut())?;
+        }
+        self.prepare(source, beside)?;
         self.copy_up_directory(from)?;
         self.copy_up_directory(to)?;
         let is_exchange = flags.contains(RenameFlags::EXCHANGE);
         if let (true, Some(target)) = (is_exchange, target) {
-            self.prepare(target)?;
+            self.prepare(target, beside)?;
         }
         let _tree = self.moving_tree();
         let from = End {
@@ -87,14 +92,15 @@ impl ActiveView {
     }
 
     /// Copies up what is to move, and records where it continues below.
-    fn prepare(&self, node: &Node) -> Result<()> {
+    fn prepare(&self, node: &Node, beside: Option<&Node>) -> Result<()> {
         self.copy_up(node, Contents::Later)?;
-        self.point_below(node)
+        self.point_below(node, beside)
     }
 
     /// Records the path by which the layers below know what an inode of the upper goes
-    /// on with, before it is found under another name.
-    pub(super) fn point_below(&self, node: &Node) -> Result<()> {
+    /// on with, before it is found under another name. One that stays in its directory can
+    /// do with its old name there, where the path is too long.
+    pub(super) fn point_below(&self, node: &Node, beside: Option<&Node>) -> Result<()> {
         let (presence, lower) = {
             let state = node.state();
             (state.presence, state.lower)
@@ -109,11 +115,29 @@ impl ActiveView {
             Err(Error::Refused(Errno::NOENT)) => None,
             Err(error) => return Err(error),
         };
-        match path.filter(|path| path.len() <= LONGEST_REDIRECT) {
-            Some(path) => self.upper.set_redirect(&self.inode(node)?, &path),
-            None if node.is_directory() => Err(Error::Refused(Errno::XDEV)),
-            None => self.copy_up(node, Contents::ALL),
+        match path {
+            Some(path) if path.len() <= LONGEST_REDIRECT => {
+                self.upper.set_redirect(&self.inode(node)?, &path)
+            }
+            Some(path) if self.is_below(&path, beside)? => {
+                let name = path.rsplit(|byte| *byte == b'/').next();
+                let name = name.unwrap_or_default();
+                self.upper.set_redirect(&self.inode(node)?, name)
+            }
+            _ if node.is_directory() => Err(Error::Refused(Errno::XDEV)),
+            _ => self.copy_up(node, Contents::ALL),
         }
+    }
+
+    /// Returns whether a path of the layers below is that of a name in what a directory
+    /// goes on with there.
+    fn is_below(&self, path: &[u8], directory: Option<&Node>) -> Result<bool> {
+        let Some(lower) = directory.and_then(|directory| directory.directory().lower) else {
+            return Ok(false);
+        };
+        let above = path.iter().rposition(|byte| *byte == b'/');
+        let above = above.and_then(|end| path.get(1..end.max(1)));
+        Ok(above == Some(&self.lower.path_of(lower)?[..]))
     }
 
     fn exchange(
@@ -211,6 +235,7 @@ impl ActiveView {
             (true, true) => {
                 let mut inside = target.directory_mut();
                 self.refuse_unless_empty(target, &mut inside)?;
+                self.keep(target)?;
                 if target.state().presence != Presence::Lower {
                     self.clear_whiteouts(&inside, &to.fd, to.name)?;
                 }

@@ -7,8 +7,8 @@ use rustix::io::Errno;
 use super::copy_up::Contents;
 use super::{ActiveView, asked};
 use crate::layer::marks;
-use crate::view::sized;
-use crate::{Error, NodeId, Operation, Reply, Result};
+use crate::view::{listed, sized};
+use crate::{Error, NodeId, Operation, Reply, Request, Result};
 
 impl ActiveView {
     /// Answers the value of an attribute.
@@ -25,20 +25,14 @@ impl ActiveView {
     }
 
     /// Answers the names of the attributes.
-    pub(super) fn list_xattr(&self, id: NodeId, size: u32) -> Result<Reply<'_>> {
-        if let Some(lower) = self.lower_of(id)? {
-            let operation = Operation::ListXattr { size };
-            return match self.lower.answer(&asked(lower, operation)) {
-                Err(Error::Refused(Errno::NOSYS)) => sized(Cow::Borrowed(b""), size),
-                answer => answer,
-            };
-        }
-        let mut list = Vec::new();
-        for name in self.inode(&*self.node(id)?)?.xattr_names()? {
-            list.extend(name);
-            list.push(0);
-        }
-        sized(Cow::Owned(list), size)
+    pub(super) fn list_xattr(&self, request: &Request<'_>, size: u32) -> Result<Reply<'_>> {
+        let id = request.node;
+        let node = self.node(id)?;
+        let names = match node.lower_alone() {
+            Some(lower) => self.lower.xattr_names(lower)?,
+            None => self.inode(&node)?.xattr_names()?,
+        };
+        sized(Cow::Owned(listed(names, self.access, request.caller)), size)
     }
 
     /// Sets an attribute.
@@ -65,9 +59,16 @@ impl ActiveView {
     /// Takes an attribute away.
     pub(super) fn remove_xattr(&self, id: NodeId, name: &[u8]) -> Result<Reply<'_>> {
         let stored = marks::stored_xattr(name).ok_or(Error::Refused(Errno::PERM))?;
-        // What is not there is not worth a copy.
-        drop(self.get_xattr(id, name, 0)?);
         let node = self.node(id)?;
+        let is_acl = name.starts_with(b"system.posix_acl_");
+        // What is not there is not worth a copy; to take an access list away that is not
+        // there is no error in the upper.
+        match self.get_xattr(id, name, 0) {
+            Err(Error::Refused(Errno::NODATA)) if is_acl && node.lower_alone().is_none() => {
+                return Ok(Reply::Done);
+            }
+            value => drop(value?),
+        }
         self.copy_up(&node, Contents::Later)?;
         self.inode(&node)?.remove_stored_xattr(&stored)?;
         Ok(Reply::Done)

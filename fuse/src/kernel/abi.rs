@@ -139,6 +139,17 @@ pub(crate) struct ForgetOne {
     pub(crate) nlookup: u64,
 }
 
+/// `struct fuse_notify_inval_inode_out`.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct NotifyInvalInodeOut {
+    pub(crate) ino: u64,
+    /// Negative for attributes only.
+    pub(crate) off: i64,
+    /// 0 for all from `off` on.
+    pub(crate) len: i64,
+}
+
 #[cfg(test)]
 mod tests {
     use std::mem::size_of;

@@ -8,7 +8,7 @@ use super::View;
 use super::stack::Place;
 use crate::layer::marks;
 use crate::layer::packed::InodeIndex;
-use crate::{Error, NodeId, Reply, Result};
+use crate::{Access, Caller, Error, NodeId, Reply, Request, Result};
 
 impl View {
     /// Answers the value of an attribute.
@@ -19,14 +19,10 @@ impl View {
     }
 
     /// Answers the names of the attributes.
-    pub(super) fn list_xattr(&self, node: NodeId, size: u32) -> Result<Reply<'_>> {
+    pub(super) fn list_xattr(&self, request: &Request<'_>, size: u32) -> Result<Reply<'_>> {
         self.refuse_without_xattrs()?;
-        let list: Vec<u8> = self
-            .xattr_names(node)?
-            .into_iter()
-            .flat_map(|name| name.into_iter().chain([0]))
-            .collect();
-        sized(Cow::Owned(list), size)
+        let names = self.xattr_names(request.node)?;
+        sized(Cow::Owned(listed(names, self.access, request.caller)), size)
     }
 
     /// Returns the value of the attribute that a node shows as `name`.
@@ -40,7 +36,7 @@ impl View {
     }
 
     /// Returns the names of the attributes that a node shows.
-    pub(super) fn xattr_names(&self, node: NodeId) -> Result<Vec<Vec<u8>>> {
+    pub(crate) fn xattr_names(&self, node: NodeId) -> Result<Vec<Vec<u8>>> {
         let mut names = match self.attributes_place(node)? {
             Place::Packed(layer, index) => self.packed_names(layer, index)?,
             Place::Real(layer, path) => self.stack.directory(layer)?.xattr_names(&path)?,
@@ -115,6 +111,16 @@ impl View {
         }
         Ok(names)
     }
+}
+
+/// Returns names of attributes as `listxattr(2)` gives them. Where the kernel checks what
+/// callers may do, only root sees those that only root can read.
+pub(crate) fn listed(names: Vec<Vec<u8>>, access: Access, caller: Caller) -> Vec<u8> {
+    let shows_all = access == Access::Owner || caller.uid == 0;
+    let shown = names
+        .into_iter()
+        .filter(|name| shows_all || !name.starts_with(b"trusted."));
+    shown.flat_map(|name| name.into_iter().chain([0])).collect()
 }
 
 /// Answers bytes as `getxattr(2)` and `listxattr(2)` do: their length for a buffer of

@@ -76,6 +76,19 @@ const TABLE: &[Allowed] = &[
         },
     },
     Allowed {
+        why: "a writer outside of the group clears the set-group-ID bit of a file that the group \
+              may not execute, but FUSE does not say who is in the group",
+        only_with_metacopy: false,
+        permits: |compared| {
+            same_but(compared, |kernel, subject| {
+                let bits = libc::S_ISGID | libc::S_IXGRP;
+                if subject.mode & bits == libc::S_ISGID {
+                    kernel.mode |= libc::S_ISGID;
+                }
+            })
+        },
+    },
+    Allowed {
         why: "the kernel measures the buffer for names by its own attributes too",
         only_with_metacopy: false,
         permits: |compared| {

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, Stat, fchmod, fstat};
+use rustix::fs::Stat;
 use rustix::io::Errno;
 use tempfile::TempDir;
 
@@ -14,11 +14,13 @@ use crate::identity;
 use crate::mount::{Ground, Implementation};
 use crate::operation::{Operation, SLOTS, Step};
 use crate::perform::perform;
-use crate::seen::{Seen, stat, stat_open};
+use crate::seen::{Seen, stat_open};
+use crate::settle::settle;
 use crate::side::{Answer, Outcome, Side};
 use crate::stack;
 use crate::tree::Tree;
 use crate::watch;
+use crate::watched::{Watched, operands};
 
 /// After so many steps the whole trees are compared.
 const STRIDE: usize = 20;
@@ -106,7 +108,9 @@ impl Contest {
             tamper(self.subject.root());
         }
         if self.is_lenient {
-            self.settle(step);
+            for side in [&self.reference, &self.subject] {
+                settle(side, step, &reference.outcome);
+            }
             reference.after = operands(&self.reference, step);
             subject.after = operands(&self.subject, step);
             if allowed::is_unnamed(&step.operation, &reference.outcome) {
@@ -126,24 +130,6 @@ impl Contest {
                 what: format!("{step}: {what}"),
             }),
             None => Ok(()),
-        }
-    }
-
-    /// Has both copy up what is opened to be written: the kernel did when it opened it, and
-    /// the hard links that break show when.
-    fn settle(&self, step: &Step) {
-        let Operation::Open { slot, flags, .. } = &step.operation else {
-            return;
-        };
-        if flags.intersects(OFlags::WRONLY | OFlags::RDWR) {
-            for side in [&self.reference, &self.subject] {
-                if let Ok(file) = side.file(*slot)
-                    && let Ok(stat) = fstat(file)
-                {
-                    // A path without a file behind it has no mode to change.
-                    fchmod(file, Mode::from_raw_mode(stat.st_mode)).ok();
-                }
-            }
         }
     }
 
@@ -278,52 +264,6 @@ impl Contest {
     fn allows(&self, compared: &Compared<'_>) -> bool {
         self.is_lenient && allowed::permits(compared, self.metacopy)
     }
-}
-
-/// A step on one side, with its operands before and after.
-struct Watched {
-    outcome: Outcome,
-    before: Vec<Result<Stat, Errno>>,
-    after: Vec<Result<Stat, Errno>>,
-}
-
-impl Watched {
-    fn perform(side: &mut Side, step: &Step) -> Self {
-        let before = operands(side, step);
-        let outcome = perform(side, step);
-        Self {
-            outcome,
-            before,
-            after: operands(side, step),
-        }
-    }
-
-    /// Returns what has another number, though it is the same inode. Where there are more
-    /// links, a copy may be another inode.
-    fn renumbered(&self, operation: &Operation) -> Option<String> {
-        if !operation.keeps_names() || matches!(operation, Operation::Open { .. }) {
-            return None;
-        }
-        let pairs = self.before.iter().zip(&self.after);
-        let mut pairs =
-            pairs.filter_map(|(before, after)| Some((before.as_ref().ok()?, after.as_ref().ok()?)));
-        let (before, after) = pairs
-            .find(|(before, after)| before.st_ino != after.st_ino && Seen::of(before).nlink < 2)?;
-        Some(format!(
-            "st_ino was {} and is {}",
-            before.st_ino, after.st_ino
-        ))
-    }
-}
-
-/// Returns what a step is about, as one side shows it.
-fn operands(side: &Side, step: &Step) -> Vec<Result<Stat, Errno>> {
-    let places = step.operation.places().into_iter();
-    let places = places.map(|place| stat(side.root(), &side.table, place));
-    let slots = step.operation.slots().into_iter();
-    places
-        .chain(slots.map(|slot| stat_open(&side.table, slot)))
-        .collect()
 }
 
 /// Has the kernel forget what it can.

@@ -24,6 +24,7 @@ mod perform;
 mod random;
 mod seen;
 mod selftest;
+mod settle;
 mod shrink;
 mod side;
 mod stack;
@@ -31,11 +32,12 @@ mod sys;
 mod tree;
 mod trial;
 mod watch;
+mod watched;
 
 use mount::Implementation;
 use trial::Trial;
 
 #[test]
 fn random_sequences_show_what_overlayfs_shows() {
-    Trial::of_environment(120, 120).run(Implementation::Mica);
+    Trial::of_environment(500, 120).run(Implementation::Mica);
 }

@@ -197,7 +197,8 @@ impl Names {
     }
 }
 
-/// Returns a name, seldom an odd one.
+/// Returns a name, seldom an odd one. None is so long that the path of a directory that
+/// moves could not be recorded.
 pub(crate) fn name(random: &mut Random) -> OsString {
     let odd: [&[u8]; 8] = [
         b" ",
@@ -207,7 +208,7 @@ pub(crate) fn name(random: &mut Random) -> OsString {
         b"\\",
         b"...",
         b".wh",
-        &[b'n'; 255],
+        &[b'n'; 60],
     ];
     if random.chance(1) {
         return OsString::from_vec(vec![b'm'; 256]);

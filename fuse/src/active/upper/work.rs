@@ -184,9 +184,11 @@ fn remove(directory: BorrowedFd<'_>, name: &[u8], depth: u32) -> rustix::io::Res
         removed => return removed,
     }
     let depth = depth.checked_sub(1).ok_or(Errno::LOOP)?;
-    rustix::fs::chmodat(directory, name, Mode::RWXU, AtFlags::empty())?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let inner = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+    if let Err(Errno::ACCESS) = clear(inner.as_fd(), depth) {
+        rustix::fs::chmodat(directory, name, Mode::RWXU, AtFlags::empty())?;
+    }
     clear(inner.as_fd(), depth)?;
     rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)
 }
