@@ -13,6 +13,7 @@ extern crate self as mica_fuse;
 mod active;
 mod attr;
 mod error;
+mod ids;
 mod kernel;
 mod layer;
 mod merge;
@@ -29,6 +30,7 @@ pub mod semantics {}
 pub use active::{ActiveView, Upper, UpperOptions, XattrSpace};
 pub use attr::{Attr, FileType, Ino, Timestamp};
 pub use error::{Error, Result};
+pub use ids::{IdMap, IdMapError, IdMaps, IdRange};
 pub use layer::Layer;
 pub use layer::directory::DirectoryLayer;
 pub use layer::packed::{
