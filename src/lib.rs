@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod content;
+pub mod daemon;
 pub mod images;
 mod json_path;
 pub mod layers;

@@ -30,6 +30,7 @@ use mica_fuse::session::MountError;
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::daemon::DaemonError;
 use crate::layers::LayerError;
 use crate::snapshots::SnapshotError;
 use crate::store::StoreError;
@@ -60,25 +61,9 @@ pub enum MountsError {
         /// Why not.
         source: mica_fuse::Error,
     },
-    /// The process that was to serve the mount said why it does not.
-    #[error("{message}")]
-    Refused {
-        /// Its message.
-        message: String,
-        /// The causes of it, the nearest first.
-        #[source]
-        cause: Option<Cause>,
-        /// What the user may do about it.
-        hint: Option<String>,
-    },
-    /// The process that was to serve the mount ended without a word.
-    #[error("the process for {} ended at its start ({status})", point.display())]
-    Died {
-        /// The mount point.
-        point: PathBuf,
-        /// How it ended.
-        status: std::process::ExitStatus,
-    },
+    /// The process that was to serve the mount does not.
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
     /// The mount is gone but the process that served it goes on.
     #[error("process {pid} goes on after {} was unmounted", point.display())]
     Lingers {
@@ -117,28 +102,9 @@ impl MountsError {
                 ..
             }) => Some("pull the image again"),
             Self::Snapshot(error) => error.hint(),
-            Self::Refused { hint, .. } => hint.as_deref(),
+            Self::Daemon(error) => error.hint(),
             _ => None,
         }
-    }
-}
-
-/// One cause out of a chain that another process reported as text.
-#[derive(Debug, Error)]
-#[error("{message}")]
-pub struct Cause {
-    message: String,
-    source: Option<Box<Cause>>,
-}
-
-impl Cause {
-    fn chain(messages: Vec<String>) -> Option<Self> {
-        messages.into_iter().rev().fold(None, |source, message| {
-            Some(Self {
-                message,
-                source: source.map(Box::new),
-            })
-        })
     }
 }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use mica::daemon::DaemonError;
 use mica::mounts::{
     self, AccessMode, LayerPlan, MountPlan, MountRecord, MountsError, Records, SERVE_COMMAND,
 };
@@ -251,7 +252,10 @@ fn a_killed_process(stage: &Stage) {
 
 fn a_failure_is_told_with_its_causes(stage: &Stage) {
     let error = mounts::start(&stage.plan("absent")).unwrap_err();
-    assert!(matches!(error, MountsError::Refused { .. }));
+    assert!(matches!(
+        error,
+        MountsError::Daemon(DaemonError::Refused { .. })
+    ));
     assert!(error.to_string().ends_with("does not exist"), "{error}");
     let mut plan = stage.plan("point");
     plan.layers = vec![LayerPlan::Directory(stage.path("no layer"))];

@@ -1,29 +1,23 @@
 //! The serving process's side: from the plan to the end of the mount.
 
-use std::error::Error as _;
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mica_fuse::session::{Session, StopHandle};
+use mica_fuse::session::Session;
 use mica_fuse::{ActiveView, DirectoryLayer, Layer, Tree, Upper, UpperOptions, View, ViewOptions};
-use rustix::fs::{Mode, OFlags};
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Resource, Rlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use tracing::{error, warn};
 
 use super::process::Process;
-use super::start::{Failure, FirstWord};
 use super::{
     LayerPlan, MountPlan, MountRecord, MountsError, Records, UpperPlan, failed, failed_call, log,
 };
+use crate::daemon::{self, EndSignals, Word};
 use crate::oci::DiffId;
 use crate::snapshots::{SnapshotUse, Snapshots};
 use crate::store::Store;
-use crate::{layers, snapshots, sys};
+use crate::{layers, snapshots};
 
 /// Where a serving process tells of warnings and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,24 +47,20 @@ struct Holds {
 /// Is the whole life of a serving process; called first thing in `main`, before any
 /// descriptor is opened or thread started.
 pub fn serve_child() -> Result<(), MountsError> {
-    sys::close_inherited().map_err(failed_call("close", Path::new("inherited descriptors")))?;
+    daemon::close_inherited()?;
     let mounted = detach()
         .and_then(|()| read_plan())
         .and_then(|plan| mount(&plan, Telling::LogFile))
         .and_then(Served::with_log);
     let (served, log) = match mounted {
         Ok(mounted) => mounted,
-        Err(error) => return report(&FirstWord::Failed(describe(&error))),
+        Err(error) => {
+            let failure = daemon::describe(&error, error.hint());
+            return Ok(Word::<MountRecord>::Failed(failure).say()?);
+        }
     };
-    report(&FirstWord::Ready(Box::new(served.record.clone())))?;
-    let null = Path::new("/dev/null");
-    let descriptor = rustix::fs::open(null, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .map_err(failed_call("open", null))?;
-    let detached = rustix::stdio::dup2_stdin(&descriptor)
-        .and_then(|()| rustix::stdio::dup2_stdout(&descriptor))
-        // Panics say their message there by themselves.
-        .and_then(|()| rustix::stdio::dup2_stderr(&log));
-    detached.map_err(failed_call("duplicate", null))?;
+    Word::Ready(&served.record).say()?;
+    daemon::let_go(Some(log.as_fd()))?;
     log::write_to(log);
     served.serve()
 }
@@ -107,12 +97,11 @@ impl Served {
 
 fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
     let point = plan.mountpoint.as_path();
-    // Before the mount is made: a signal must not leave it behind without a server.
-    let signals = catch_signals(point)?;
-    raise_descriptor_limit();
+    let signals = EndSignals::catch(point)?;
+    daemon::raise_descriptor_limit();
     let (tree, holds) = open(plan)?;
     let session = Session::mount(Arc::new(tree), point, &plan.options())?;
-    stop_on_signal(signals, session.stop_handle()?);
+    signals.end(session.stop_handle()?);
     let process = Process::current().map_err(failed("look at", Path::new("/proc/self/stat")))?;
     let records = Records::at(&plan.records);
     let record = MountRecord {
@@ -205,15 +194,12 @@ fn failed_view(plan: &MountPlan) -> impl Fn(mica_fuse::Error) -> MountsError {
     }
 }
 
-/// Leaves the session, the working directory and the file mode mask of the command. Paths of
-/// the plan are absolute.
+/// Leaves the session and the working directory of the command. Paths of the plan are
+/// absolute.
 fn detach() -> Result<(), MountsError> {
-    rustix::process::setsid()
-        .map_err(failed_call("start a session in", Path::new("/proc/self")))?;
+    daemon::detach()?;
     let root = Path::new("/");
-    rustix::process::chdir(root).map_err(failed_call("change to", root))?;
-    rustix::process::umask(Mode::empty());
-    Ok(())
+    rustix::process::chdir(root).map_err(failed_call("change to", root))
 }
 
 fn read_plan() -> Result<MountPlan, MountsError> {
@@ -227,74 +213,4 @@ fn read_plan() -> Result<MountPlan, MountsError> {
         path: stdin.to_owned(),
         source,
     })
-}
-
-fn report(word: &FirstWord) -> Result<(), MountsError> {
-    let stdout = Path::new("-");
-    let mut line = serde_json::to_vec(word).map_err(|source| MountsError::Description {
-        path: stdout.to_owned(),
-        source,
-    })?;
-    line.push(b'\n');
-    io::stdout()
-        .lock()
-        .write_all(&line)
-        .map_err(failed("write", stdout))?;
-    io::stdout().lock().flush().map_err(failed("write", stdout))
-}
-
-fn describe(error: &MountsError) -> Failure {
-    let mut causes = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
-    }
-    Failure {
-        message: error.to_string(),
-        causes,
-        hint: error.hint().map(str::to_owned),
-    }
-}
-
-/// Returns a pipe that gets a byte for each signal that says to end.
-fn catch_signals(point: &Path) -> Result<OwnedFd, MountsError> {
-    let (reader, writer) =
-        pipe_with(PipeFlags::CLOEXEC).map_err(failed_call("make a pipe for", point))?;
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        let writer = writer
-            .try_clone()
-            .map_err(failed("duplicate the pipe for", point))?;
-        signal_hook::low_level::pipe::register(signal, writer)
-            .map_err(failed("catch signals for", point))?;
-    }
-    Ok(reader)
-}
-
-fn stop_on_signal(signals: OwnedFd, stop: StopHandle) {
-    std::thread::spawn(move || {
-        let mut byte = [0_u8];
-        loop {
-            match rustix::io::read(&signals, &mut byte) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => break,
-                Err(errno) => return error!("wait for signals: {errno}"),
-            }
-        }
-        if let Err(errno) = stop.stop() {
-            error!("stop the session: {errno}");
-        }
-    });
-}
-
-/// Directory layers keep files open.
-fn raise_descriptor_limit() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if let Err(errno) = rustix::process::setrlimit(Resource::Nofile, raised) {
-        warn!("raise the limit of open files: {errno}");
-    }
 }
