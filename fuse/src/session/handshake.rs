@@ -159,6 +159,9 @@ fn config(options: &MountOptions) -> Config {
     if matches!(options.access, Access::Enforce) {
         mount_options.push(MountOption::DefaultPermissions);
     }
+    if !options.exec {
+        mount_options.push(MountOption::NoExec);
+    }
     if options.noatime {
         mount_options.push(MountOption::NoAtime);
     }

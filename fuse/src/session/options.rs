@@ -49,6 +49,8 @@ pub struct MountOptions {
     pub suid: bool,
     /// Whether device nodes can be opened.
     pub dev: bool,
+    /// Whether programs can be run.
+    pub exec: bool,
     /// Whether the mount point may have entries, which the mount then hides.
     pub allow_nonempty: bool,
     /// Whether a tree that takes changes gets them; otherwise the kernel refuses them all.
@@ -84,6 +86,7 @@ impl MountOptions {
             allow_other: is_enforced,
             suid: is_enforced,
             dev: is_enforced,
+            exec: true,
             allow_nonempty: false,
             writable: false,
             cache: CacheMode::default(),
