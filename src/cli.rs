@@ -11,6 +11,7 @@ mod image;
 mod layer;
 mod mount;
 mod output;
+mod overlay;
 mod progress;
 mod pull;
 mod snapshot;
@@ -24,6 +25,7 @@ use crate::content::Content;
 use crate::images::Images;
 use crate::meta::Namespace;
 use crate::mounts;
+use crate::overlay::{Call, SERVE_COMMAND as SERVE_OVERLAY, serve_child as serve_overlay};
 use crate::snapshots::Snapshots;
 use crate::store::Store;
 
@@ -69,11 +71,20 @@ impl Session {
 pub fn main() -> ExitCode {
     // Not part of the grammar: this is how a mount's process is started, and it has to
     // come before anything opens a file or starts a thread.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == mounts::SERVE_COMMAND)
-    {
-        return exit(mounts::serve_child().map_err(CliError::from));
+    let mut words = std::env::args_os();
+    let name = words.next().unwrap_or_default();
+    match words.next() {
+        Some(word) if word == mounts::SERVE_COMMAND => {
+            return exit(mounts::serve_child().map_err(CliError::from));
+        }
+        Some(word) if word == SERVE_OVERLAY => {
+            let call = Call::of(name, words.collect());
+            return exit(serve_overlay(&call).map_err(CliError::from));
+        }
+        _ => {}
+    }
+    if let Some(call) = Call::detect(std::env::args_os()) {
+        return exit(overlay::run(&call));
     }
     // Usage errors end the program in here, with exit code 2.
     let arguments = Arguments::parse();
@@ -101,16 +112,17 @@ fn exit(result: Result<(), CliError>) -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), CliError> {
-    let session = Session::open(&arguments.global)?;
+    let session = || Session::open(&arguments.global);
     match &arguments.command {
-        Command::Pull(pull) => pull::run(&session, pull),
-        Command::Mount(mount) => mount::run(session, mount),
-        Command::Umount(umount) => mount::umount(&session, umount),
-        Command::Mounts => mount::list(&session),
-        Command::Images => image::list(&session),
-        Command::Image(command) => image::run(&session, command),
-        Command::Snapshot(command) => snapshot::run(&session, command),
-        Command::Layer(command) => layer::run(&session, command),
-        Command::Content(command) => content::run(&session, command),
+        Command::Pull(pull) => pull::run(&session()?, pull),
+        Command::Mount(mount) => mount::run(session()?, mount),
+        Command::Umount(umount) => mount::umount(&session()?, umount),
+        Command::Mounts => mount::list(&session()?),
+        Command::Overlay(overlay) => overlay::run(&overlay.call()),
+        Command::Images => image::list(&session()?),
+        Command::Image(command) => image::run(&session()?, command),
+        Command::Snapshot(command) => snapshot::run(&session()?, command),
+        Command::Layer(command) => layer::run(&session()?, command),
+        Command::Content(command) => content::run(&session()?, command),
     }
 }

@@ -10,6 +10,7 @@ pub mod layers;
 pub mod meta;
 pub mod mounts;
 pub mod oci;
+pub mod overlay;
 mod publish;
 pub mod pull;
 pub mod registry;

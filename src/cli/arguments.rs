@@ -1,11 +1,13 @@
 //! The grammar of the command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::mounts::AccessMode;
 use crate::oci::{DiffId, Digest, Platform};
+use crate::overlay::Call;
 use crate::registry::Credentials;
 
 /// Container images as ordinary directories, through FUSE.
@@ -41,6 +43,9 @@ pub(super) enum Command {
     Umount(UmountArguments),
     /// List mounts
     Mounts,
+    /// Show directories as one, called as fuse-overlayfs is
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Overlay(OverlayArguments),
     /// List images
     Images,
     /// Inspect, tag and remove images
@@ -132,6 +137,23 @@ pub(super) struct UmountArguments {
     /// Take the mount away at once, also while it is used
     #[arg(short, long)]
     pub(super) lazy: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OverlayArguments {
+    /// -o lowerdir=A:B[,upperdir=U,workdir=W][,...] DIR; `-h` alone tells more
+    #[arg(
+        value_name = "ARGUMENTS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    arguments: Vec<OsString>,
+}
+
+impl OverlayArguments {
+    pub(super) fn call(&self) -> Call {
+        Call::of(OsString::from("mica"), self.arguments.clone())
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::content::ContentError;
+use crate::daemon::DaemonError;
 use crate::images::ImageError;
 use crate::layers::LayerError;
 use crate::meta::MetaError;
 use crate::mounts::MountsError;
+use crate::overlay::OverlayError;
 use crate::pull::PullError;
 use crate::snapshots::SnapshotError;
 use crate::source::SourceError;
@@ -50,6 +52,10 @@ pub(super) enum CliError {
     #[error(transparent)]
     Mounts(#[from] MountsError),
     #[error(transparent)]
+    Overlay(#[from] OverlayError),
+    #[error(transparent)]
+    Daemon(#[from] DaemonError),
+    #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
     Pull(#[from] Box<PullError>),
@@ -79,6 +85,7 @@ impl CliError {
                 Some("pull the image again")
             }
             Self::Mounts(error) => error.hint(),
+            Self::Overlay(error) => error.hint(),
             Self::Key(_) => Some("name the snapshot by --key"),
             Self::Damaged { .. } => Some("pull the images that use them again"),
             Self::Interrupted => Some("the same command goes on where this one has stopped"),

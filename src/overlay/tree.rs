@@ -1,0 +1,96 @@
+//! From options to a tree and how it is mounted.
+//!
+//! Every directory is opened before anything is mounted, so the mount point may be the
+//! upper, or lie above a lower.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mica_fuse::session::{CacheMode, MountOptions};
+use mica_fuse::{
+    Access, ActiveView, DirectoryLayer, Layer, Tree, Upper, UpperOptions, View, ViewOptions,
+    XattrSpace,
+};
+use rustix::fs::XattrFlags;
+
+use super::{Identity, OverlayError, OverlayOptions, UpperPaths};
+
+/// The attribute that tells whether this process can write those of overlayfs.
+const PROBE: &str = "trusted.overlay.probe";
+
+/// Opens what the options name. Relative paths are those of this process.
+pub(super) fn open(options: &OverlayOptions) -> Result<Tree, OverlayError> {
+    refuse_what_would_be_wrong(options)?;
+    let mut layers = Vec::with_capacity(options.lower.len());
+    for path in &options.lower {
+        let layer = DirectoryLayer::open(path).map_err(OverlayError::Lower)?;
+        layers.push(Layer::Directory(Arc::new(layer)));
+    }
+    let shown = ViewOptions {
+        access: Access::Enforce,
+    };
+    match &options.upper {
+        None => View::open(layers, shown)
+            .map(Tree::from)
+            .map_err(OverlayError::View),
+        Some(paths) => {
+            let upper = open_upper(paths, options).map_err(OverlayError::Upper)?;
+            ActiveView::open(layers, upper, shown)
+                .map(Tree::from)
+                .map_err(OverlayError::View)
+        }
+    }
+}
+
+/// Returns how the tree is mounted.
+pub(super) fn mount_options(options: &OverlayOptions, identity: Identity) -> MountOptions {
+    let flags = options.flags;
+    let mut mount = MountOptions::new(identity.name(), Access::Enforce);
+    identity.name().clone_into(&mut mount.subtype);
+    mount.allow_other = flags.allow_other;
+    mount.suid = flags.suid;
+    mount.dev = flags.dev;
+    mount.exec = flags.exec;
+    mount.noatime = !flags.atime;
+    mount.allow_nonempty = true;
+    mount.writable = options.upper.is_some() && !flags.read_only;
+    mount.acl = options.acl;
+    if options.writeback == Some(true) {
+        mount.cache = CacheMode::Writeback;
+    }
+    mount
+}
+
+/// Views know of no ids or modes but those of the files, and to leave the options out
+/// would show and write other owners than were asked for.
+fn refuse_what_would_be_wrong(options: &OverlayOptions) -> Result<(), OverlayError> {
+    if !options.ids.is_identity() {
+        return Err(OverlayError::Unsupported(
+            "uidmapping, gidmapping or squash_to_*",
+        ));
+    }
+    if options.xattr_permissions.is_some() && options.upper.is_some() {
+        return Err(OverlayError::Unsupported("xattr_permissions"));
+    }
+    Ok(())
+}
+
+fn open_upper(paths: &UpperPaths, options: &OverlayOptions) -> mica_fuse::Result<Upper> {
+    let upper = UpperOptions {
+        xattrs: xattr_space(&paths.work),
+        volatile: !options.syncs,
+    };
+    Upper::open(&paths.upper, &paths.work, upper)
+}
+
+/// Returns where the marks of overlayfs can be written: root of a user namespace looks
+/// like root and may not write what root may.
+fn xattr_space(work: &Path) -> XattrSpace {
+    let probed = rustix::fs::setxattr(work, PROBE, b"", XattrFlags::empty())
+        .and_then(|()| rustix::fs::removexattr(work, PROBE));
+    match probed {
+        Ok(()) => XattrSpace::Trusted,
+        // EPERM, EOPNOTSUPP. Whatever else is wrong is told when the directory is opened.
+        Err(_) => XattrSpace::User,
+    }
+}
