@@ -39,4 +39,4 @@ pub use layer::packed::{
 pub use reply::{DirEntry, Entry, Listing, Opened, Reply, Segment, StatFs};
 pub use request::{Caller, NodeId, Operation, Request, SetAttr, SetTime, Whence};
 pub use tree::Tree;
-pub use view::{Access, View, ViewOptions};
+pub use view::{Access, FileReader, View, ViewOptions};

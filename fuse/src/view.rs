@@ -14,6 +14,7 @@
 
 mod attributes;
 mod below;
+mod compare;
 mod contents;
 mod directories;
 mod directory;
@@ -22,6 +23,7 @@ mod identity;
 mod links;
 mod names;
 mod nodes;
+mod reader;
 mod source;
 mod stack;
 mod trail;
@@ -36,6 +38,7 @@ use rustix::io::Errno;
 pub(crate) use contents::read_fully;
 pub(crate) use files::OpenFiles;
 pub(crate) use names::LONGEST_NAME;
+pub use reader::FileReader;
 pub(crate) use xattrs::{listed, sized};
 
 use crate::{Error, FileType, Layer, NodeId, Operation, Reply, Request, Result};

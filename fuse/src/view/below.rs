@@ -17,7 +17,6 @@ use crate::{Entry, Error, Ino, NodeId, Reply, Result};
 /// Where the contents of a regular file lie. The file has as many bytes as its
 /// attributes say.
 #[derive(Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "copy-up is to ask"))]
 pub(crate) enum Data {
     /// A file of its own, open for reading, with the same offsets.
     File(Arc<OwnedFd>),
@@ -87,7 +86,6 @@ impl View {
 
     /// Opens the contents of a regular file; `EISDIR` for a directory, `EINVAL` for
     /// other nodes.
-    #[cfg_attr(not(test), expect(dead_code, reason = "copy-up is to ask"))]
     pub(crate) fn open_data(&self, node: NodeId) -> Result<Data> {
         let (layer, index) = match self.regular(node)? {
             Place::Packed(layer, index) => (layer, index),
@@ -104,7 +102,7 @@ impl View {
     }
 
     /// Returns the extended attributes of a node as they are shown.
-    pub(crate) fn xattrs(&self, node: NodeId) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    pub fn xattrs(&self, node: NodeId) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         if !self.has_xattrs {
             return Ok(Vec::new());
         }
