@@ -24,9 +24,10 @@ mod verify;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use mica_fuse::PackedLayer;
+use mica_fuse::{DirectoryLayer, Layer, PackedLayer};
 use rustix::fs::{Mode, OFlags};
 use thiserror::Error;
 
@@ -84,6 +85,14 @@ pub enum LayerError {
     Packed {
         /// The layer.
         diff_id: DiffId,
+        /// What is wrong.
+        source: mica_fuse::Error,
+    },
+    /// A directory layer cannot be used.
+    #[error("layer {}", path.display())]
+    Directory {
+        /// The layer.
+        path: PathBuf,
         /// What is wrong.
         source: mica_fuse::Error,
     },
@@ -156,6 +165,21 @@ impl Layers {
                 source,
             },
         )
+    }
+
+    /// Opens the layers of a chain, packed ones and directories.
+    pub fn open_all(&self, plans: &[LayerPlan]) -> Result<Vec<Layer>, LayerError> {
+        let open = |plan: &LayerPlan| match plan {
+            LayerPlan::Packed(diff_id) => Ok(Layer::Packed(Arc::new(self.open(diff_id)?))),
+            LayerPlan::Directory(path) => match DirectoryLayer::open(path) {
+                Ok(layer) => Ok(Layer::Directory(Arc::new(layer))),
+                Err(source) => Err(LayerError::Directory {
+                    path: path.clone(),
+                    source,
+                }),
+            },
+        };
+        plans.iter().map(open).collect()
     }
 
     /// Lists the diff IDs of all layers, sorted.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mica_fuse::session::Session;
-use mica_fuse::{ActiveView, DirectoryLayer, Layer, Tree, Upper, UpperOptions, View, ViewOptions};
+use mica_fuse::{ActiveView, Tree, Upper, UpperOptions, View, ViewOptions};
 
 use super::process::Process;
 use super::{
@@ -130,7 +130,8 @@ fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
 fn open(plan: &MountPlan) -> Result<(Tree, Holds), MountsError> {
     let store = Store::open(&plan.store)?;
     let holds = hold(plan, &store)?;
-    let layers = open_layers(plan, &store)?;
+    // By descriptor, so that a mount point above a directory layer does not matter.
+    let layers = store.layers().open_all(&plan.layers)?;
     let options = ViewOptions {
         access: plan.access.into(),
     };
@@ -162,21 +163,6 @@ fn hold(plan: &MountPlan, store: &Store) -> Result<Holds, MountsError> {
         _layers: store.layers().hold(&packed)?,
         _snapshots: snapshots,
     })
-}
-
-/// Opens the layers by descriptor, so that a mount point above one does not matter.
-fn open_layers(plan: &MountPlan, store: &Store) -> Result<Vec<Layer>, MountsError> {
-    let mut layers = Vec::with_capacity(plan.layers.len());
-    for layer in &plan.layers {
-        layers.push(match layer {
-            LayerPlan::Packed(diff_id) => Layer::Packed(Arc::new(store.layers().open(diff_id)?)),
-            LayerPlan::Directory(path) => {
-                let opened = DirectoryLayer::open(path).map_err(failed_view(plan))?;
-                Layer::Directory(Arc::new(opened))
-            }
-        });
-    }
-    Ok(layers)
 }
 
 fn open_upper(plan: &UpperPlan) -> mica_fuse::Result<Upper> {
