@@ -6,6 +6,7 @@
 
 mod arguments;
 mod content;
+mod diff;
 mod error;
 mod image;
 mod layer;
@@ -121,6 +122,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Overlay(overlay) => overlay::run(&overlay.call()),
         Command::Images => image::list(&session()?),
         Command::Image(command) => image::run(&session()?, command),
+        Command::Diff(diff) => diff::run(&session()?, diff),
         Command::Snapshot(command) => snapshot::run(&session()?, command),
         Command::Layer(command) => layer::run(&session()?, command),
         Command::Content(command) => content::run(&session()?, command),

@@ -182,6 +182,26 @@ impl Layers {
         plans.iter().map(open).collect()
     }
 
+    /// Opens the data of a layer: its tar, byte for byte.
+    pub fn open_data(&self, diff_id: &DiffId) -> Result<File, LayerError> {
+        let path = self.path(diff_id);
+        if !exists(&path)? {
+            return Err(LayerError::NotFound(diff_id.clone()));
+        }
+        let path = path.join(DATA);
+        File::open(&path).map_err(failed("open", &path))
+    }
+
+    /// Waits until a layer is on the disk, for one that nobody could make anew.
+    pub(crate) fn make_durable(&self, diff_id: &DiffId) -> Result<(), LayerError> {
+        let path = self.path(diff_id);
+        mark_synced(&path)?;
+        for directory in [&path, path.parent().unwrap_or(&self.directory)] {
+            publish::sync_directory(directory).map_err(failed("sync", directory))?;
+        }
+        Ok(())
+    }
+
     /// Lists the diff IDs of all layers, sorted.
     pub fn list(&self) -> Result<Vec<DiffId>, LayerError> {
         let mut found = Vec::new();

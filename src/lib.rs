@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod content;
 pub mod daemon;
+pub mod diff;
 pub mod images;
 mod json_path;
 pub mod layers;

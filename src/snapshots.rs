@@ -4,7 +4,7 @@
 //! a parent of others). One that a pull has made has no files of its own: it names a layer
 //! of the layer store, and its name is the chain ID. All others have a directory
 //! ([`directory`]); commit turns that of an active snapshot into a layer by changing the
-//! record alone. Names, kinds, rules and errors are containerd's, and there is one rule
+//! record alone, and packing replaces it by a layer of the layer store. Names, kinds, rules and errors are containerd's, and there is one rule
 //! more: what a mount of ours uses can be neither committed nor removed.
 
 mod chain;
@@ -13,6 +13,7 @@ mod directory;
 mod error;
 mod labels;
 mod mounts;
+mod pack;
 mod usage;
 
 use jiff::Timestamp;

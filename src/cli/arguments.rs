@@ -54,7 +54,9 @@ pub(super) enum Command {
     /// Make, commit, list and remove snapshots
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
-    /// List and verify layers
+    /// List what differs between two images or snapshots
+    Diff(DiffArguments),
+    /// List, verify and pack layers
     #[command(subcommand)]
     Layer(LayerCommand),
     /// List and read blobs
@@ -127,6 +129,16 @@ impl From<AccessArgument> for AccessMode {
             AccessArgument::Enforce => Self::Enforce,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArguments {
+    /// Name of an image or snapshot; alone, what it has changed in the one below is listed
+    #[arg(value_name = "IMAGE|SNAPSHOT")]
+    pub(super) before: String,
+    /// What to compare it with: added is what only this one has
+    #[arg(value_name = "IMAGE|SNAPSHOT")]
+    pub(super) after: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -203,6 +215,23 @@ pub(super) enum SnapshotCommand {
         #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
         labels: Vec<(String, String)>,
     },
+    /// Write what a snapshot has changed as an OCI layer
+    ///
+    /// The layer is a tar archive. The same changes make the same bytes; with
+    /// `SOURCE_DATE_EPOCH` in the environment no time in it is later than that.
+    Diff {
+        /// Key or name of the snapshot
+        key: String,
+        /// File to write, or `-` for stdout
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Compress with gzip
+        #[arg(long, conflicts_with = "zstd")]
+        gzip: bool,
+        /// Compress with zstd
+        #[arg(long)]
+        zstd: bool,
+    },
     /// Remove snapshots that no others stand on
     Rm {
         /// Keys or names of the snapshots
@@ -257,6 +286,15 @@ pub(super) enum LayerCommand {
     Verify {
         /// Diff IDs of the layers
         layers: Vec<DiffId>,
+    },
+    /// Make one file of the directory of a committed snapshot, and print its diff ID
+    ///
+    /// The snapshot refers to the packed layer from then on. Its directory is removed once
+    /// no mount shows it.
+    Pack {
+        /// Name of the snapshot
+        #[arg(value_name = "SNAPSHOT")]
+        name: String,
     },
 }
 

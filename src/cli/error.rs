@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::content::ContentError;
 use crate::daemon::DaemonError;
+use crate::diff::DiffError;
 use crate::images::ImageError;
 use crate::layers::LayerError;
 use crate::meta::MetaError;
@@ -23,6 +24,8 @@ use crate::store::{StoreError, SweepError};
 pub(super) enum CliError {
     #[error("write results")]
     Output(#[source] io::Error),
+    #[error("write {}", path.display())]
+    File { path: PathBuf, source: io::Error },
     #[error("resolve {}", path.display())]
     Path { path: PathBuf, source: io::Error },
     #[error("{} cannot be the key of a snapshot", .0.display())]
@@ -49,6 +52,10 @@ pub(super) enum CliError {
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
     Image(#[from] ImageError),
+    #[error(transparent)]
+    Diff(#[from] DiffError),
+    #[error("SOURCE_DATE_EPOCH is not a number of seconds: {0:?}")]
+    Epoch(std::ffi::OsString),
     #[error(transparent)]
     Mounts(#[from] MountsError),
     #[error(transparent)]
@@ -79,8 +86,9 @@ impl CliError {
             Self::Store(StoreError::Homeless) => Some("name a directory by --root"),
             Self::Image(ImageError::NotFound(_)) => Some("`mica images` lists what there is"),
             Self::Image(ImageError::Ambiguous { .. }) => Some("say more of the name or digest"),
-            Self::Snapshot(error) => error.hint(),
-            Self::Layer(LayerError::Unusable(_)) => Some("pull the image again"),
+            Self::Snapshot(error) | Self::Diff(DiffError::Snapshot(error)) => error.hint(),
+            Self::Layer(LayerError::Unusable(_))
+            | Self::Diff(DiffError::Layer(LayerError::Unusable(_))) => Some("pull the image again"),
             Self::Pull(error) if matches!(**error, PullError::Layer(LayerError::Unusable(_))) => {
                 Some("pull the image again")
             }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::arguments::LayerCommand;
 use super::output::{Output, size};
 use super::{CliError, Session};
+use crate::diff;
 use crate::layers::LayerState;
 use crate::oci::DiffId;
 
@@ -21,6 +22,7 @@ pub(super) fn run(session: &Session, command: &LayerCommand) -> Result<(), CliEr
     match command {
         LayerCommand::Ls => list(session),
         LayerCommand::Verify { layers } => verify(session, layers),
+        LayerCommand::Pack { name } => pack(session, name),
     }
 }
 
@@ -48,6 +50,17 @@ fn list(session: &Session) -> Result<(), CliError> {
                 layer.state.to_owned(),
             ]
         })
+}
+
+fn pack(session: &Session, name: &str) -> Result<(), CliError> {
+    let diff_id = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::Runtime)?
+        .block_on(diff::pack(&session.store, &session.snapshots(), name))?;
+    // Of the directory, unless it is in use; the next one has it then.
+    session.store.sweep()?;
+    Output::line(diff_id)
 }
 
 fn verify(session: &Session, named: &[DiffId]) -> Result<(), CliError> {

@@ -19,14 +19,14 @@ use crate::snapshots::{SnapshotError, SnapshotMounts};
 
 /// What the user has named.
 #[derive(Debug)]
-struct Named {
+pub(super) struct Named {
     image: Option<String>,
     /// `None` for an image without layers.
-    snapshot: Option<String>,
+    pub(super) snapshot: Option<String>,
     /// What it is made of, read-only.
-    shown: SnapshotMounts,
+    pub(super) shown: SnapshotMounts,
     /// What the layers can be made from, where an image was named.
-    contents: Option<Contents>,
+    pub(super) contents: Option<Contents>,
 }
 
 pub(super) fn run(session: Session, arguments: &MountArguments) -> Result<(), CliError> {
@@ -55,7 +55,8 @@ pub(super) fn run(session: Session, arguments: &MountArguments) -> Result<(), Cl
     Ok(mounted?)
 }
 
-fn require_layers(session: &Session, named: &Named) -> Result<(), CliError> {
+/// Makes sure that the layers of what was named can be used.
+pub(super) fn require_layers(session: &Session, named: &Named) -> Result<(), CliError> {
     let layers = session.store.layers();
     let packed = named.shown.layers.iter().filter_map(LayerPlan::diff_id);
     let packed: Vec<DiffId> = packed.cloned().collect();
@@ -165,7 +166,7 @@ pub(super) fn list(session: &Session) -> Result<(), CliError> {
 }
 
 /// Finds an image by any of its names, or a snapshot by its whole name.
-fn resolve(session: &Session, what: &str) -> Result<Named, CliError> {
+pub(super) fn resolve(session: &Session, what: &str) -> Result<Named, CliError> {
     let image = match session.images().resolve(what) {
         Ok(image) => image,
         Err(not_found @ ImageError::NotFound(_)) => {

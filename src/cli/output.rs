@@ -18,6 +18,11 @@ impl Output {
         Self { is_json }
     }
 
+    /// Says whether records are printed as JSON.
+    pub(super) fn is_json(self) -> bool {
+        self.is_json
+    }
+
     /// Prints a line.
     pub(super) fn line(line: impl Display) -> Result<(), CliError> {
         Self::write(format!("{line}\n").as_bytes())

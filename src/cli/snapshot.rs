@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::arguments::{NewSnapshotArguments, SnapshotCommand};
+use super::diff::{self, Compression};
 use super::output::{Output, labels, size, time};
 use super::{CliError, Session};
 use crate::images::ImageError;
@@ -41,6 +42,19 @@ pub(super) fn run(session: &Session, command: &SnapshotCommand) -> Result<(), Cl
         SnapshotCommand::Commit { name, key, labels } => {
             let committed = snapshots.commit(name, key, map(labels))?;
             Output::line(committed.name)
+        }
+        SnapshotCommand::Diff {
+            key,
+            output,
+            gzip,
+            zstd,
+        } => {
+            let form = match (gzip, zstd) {
+                (true, _) => Compression::Gzip,
+                (_, true) => Compression::Zstd,
+                _ => Compression::None,
+            };
+            diff::write_layer(session, key, output, form)
         }
         SnapshotCommand::Rm { keys } => keys.iter().try_for_each(|key| {
             snapshots.remove(key)?;

@@ -64,10 +64,12 @@ pub struct SnapshotRecord {
     pub parent: Option<String>,
     /// The layer on top of the parent, if it is one of the layer store.
     pub layer: Option<DiffId>,
-    /// The snapshot's directory in the store; `None` for one that a pull has made.
+    /// The snapshot's directory in the store; `None` for one that a pull has made or that
+    /// was packed.
     #[serde(default)]
     pub id: Option<SnapshotId>,
-    /// What the directory took when the snapshot was committed.
+    /// What the directory took when the snapshot was committed, or what the layer takes that
+    /// it was packed into; `None` for one that a pull has made.
     #[serde(default)]
     pub usage: Option<Usage>,
     /// Labels.

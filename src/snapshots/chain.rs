@@ -98,6 +98,8 @@ pub(crate) fn needed(
     for snapshot in snapshots {
         let is_root = snapshot.kind != Kind::Committed
             || snapshot.id.is_some()
+            // Only commit sets it: the snapshot was packed.
+            || snapshot.usage.is_some()
             || snapshot.labels.contains_key(labels::ROOT)
             || of_images.contains(&snapshot.name);
         let mut next = is_root.then_some(snapshot);

@@ -32,6 +32,9 @@ pub enum SnapshotError {
     /// Only an active snapshot can be committed or written to.
     #[error("snapshot {0:?} is not active")]
     NotActive(String),
+    /// Only a committed snapshot can be packed.
+    #[error("snapshot {0:?} is not committed")]
+    NotCommitted(String),
     /// A committed snapshot has no mounts of its own.
     #[error("requested snapshot {0} not active or view")]
     NotMountable(String),
@@ -138,6 +141,7 @@ impl SnapshotError {
                 Some("`mica snapshot rm` removes it; `mica mount --rw KEY DIR` goes on with it")
             }
             Self::NotActive(_) => Some("make a writable one on it: `mica snapshot prepare`"),
+            Self::NotCommitted(_) => Some("commit it first: `mica snapshot commit`"),
             Self::HasChild(_) => Some("`mica snapshot tree` shows what stands on it"),
             Self::InUse(_) => Some("`mica mounts` lists mounts, `mica umount DIR` takes one away"),
             Self::Lost { .. } => Some("`mica snapshot rm` removes what is left of it"),
@@ -151,9 +155,11 @@ impl SnapshotError {
         match self {
             Self::NotFound(_) | Self::ParentNotFound(_) => ErrorClass::NotFound,
             Self::AlreadyExists(_) | Self::TargetExists(_) => ErrorClass::AlreadyExists,
-            Self::NotActive(_) | Self::NotMountable(_) | Self::HasChild(_) | Self::InUse(_) => {
-                ErrorClass::FailedPrecondition
-            }
+            Self::NotActive(_)
+            | Self::NotCommitted(_)
+            | Self::NotMountable(_)
+            | Self::HasChild(_)
+            | Self::InUse(_) => ErrorClass::FailedPrecondition,
             Self::ParentNotCommitted(_)
             | Self::Field { .. }
             | Self::LabelTooLong { .. }

@@ -45,6 +45,17 @@ pub struct SnapshotUse {
     pub id: SnapshotId,
 }
 
+impl SnapshotMounts {
+    /// Returns what an image without layers is made of.
+    pub fn empty() -> Self {
+        Self {
+            layers: Vec::new(),
+            upper: None,
+            uses: Vec::new(),
+        }
+    }
+}
+
 impl Snapshots {
     /// Returns what a mount of an active snapshot or of a view is made of.
     pub fn mounts(&self, key: &str) -> Result<SnapshotMounts, SnapshotError> {
@@ -117,11 +128,7 @@ impl Snapshots {
     }
 
     fn read_only(&self, chain: &[SnapshotRecord]) -> Result<SnapshotMounts, SnapshotError> {
-        let mut mounts = SnapshotMounts {
-            layers: Vec::new(),
-            upper: None,
-            uses: Vec::new(),
-        };
+        let mut mounts = SnapshotMounts::empty();
         for snapshot in chain {
             mounts
                 .layers

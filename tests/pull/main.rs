@@ -4,6 +4,7 @@
 
 mod crash;
 mod damage;
+mod diff;
 mod faults;
 mod layout;
 mod mounting;

@@ -1,0 +1,41 @@
+//! Giving up a directory for a packed layer.
+
+use jiff::Timestamp;
+
+use super::chain::find;
+use super::directory::failed_call;
+use super::{SnapshotError, Snapshots, usage};
+use crate::meta::{Kind, SnapshotId, SnapshotRecord};
+use crate::oci::DiffId;
+
+impl Snapshots {
+    /// Makes a committed snapshot refer to a layer of the layer store, which is on the disk,
+    /// instead of its directory. Mounts may go on to show the directory; a sweep removes it
+    /// once nobody does.
+    pub(crate) fn refer_to_layer(
+        &self,
+        name: &str,
+        id: SnapshotId,
+        diff_id: &DiffId,
+    ) -> Result<(), SnapshotError> {
+        let path = self.layers.path(diff_id);
+        let usage = usage::measure(&path).map_err(failed_call("measure", &path))?;
+        self.meta.write(|transaction| {
+            let committed = find(transaction, &self.namespace, name)?;
+            if committed.kind != Kind::Committed {
+                return Err(SnapshotError::NotCommitted(name.to_owned()));
+            }
+            if committed.id != Some(id) {
+                return Err(SnapshotError::NotFound(name.to_owned()));
+            }
+            let record = SnapshotRecord {
+                layer: Some(diff_id.clone()),
+                id: None,
+                usage: Some(usage),
+                updated: Timestamp::now(),
+                ..committed
+            };
+            Ok(transaction.put(&self.namespace, name, &record)?)
+        })
+    }
+}
