@@ -144,6 +144,15 @@ pub(crate) fn unshare_file_system_attributes() -> Result<(), Errno> {
     }
 }
 
+/// Gives the pages that the allocator holds and nobody uses back to the kernel.
+pub(crate) fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes the locks of the allocator and touches only what is free.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::copy_up::Contents;
-use super::names::{Kind, Names};
+use super::names::Kind;
 use super::node::{Directory, Found, Node, Presence};
 use super::upper::{Inode, Staged, entry, with_umask};
 use super::{ActiveView, files};
@@ -196,7 +196,7 @@ impl ActiveView {
             names.set(name, Kind::Entry(file_type), vacancy.is_over_lower);
         }
         if new.what.is_directory() {
-            node.directory_mut().names = Some(Names::default());
+            node.directory_mut().names = Some(Box::default());
         }
         Ok((node, inode))
     }

@@ -214,7 +214,7 @@ impl ActiveView {
             names.set(name, kind, is_over_lower);
         }
         names.has_whiteout_files = listing.has_whiteout_files;
-        directory.names = Some(names);
+        directory.names = Some(Box::new(names));
         Ok(())
     }
 }

@@ -68,7 +68,7 @@ impl Presence {
 #[derive(Debug, Default)]
 pub(super) struct Directory {
     /// The names in the upper, once they are read.
-    pub(super) names: Option<Names>,
+    pub(super) names: Option<Box<Names>>,
     /// The directory of the layers below that it merges with.
     pub(super) lower: Option<NodeId>,
     /// It was taken away; nothing can be made in it.
@@ -94,7 +94,7 @@ impl Node {
                 gone: None,
             }),
             directory: RwLock::new(Directory {
-                names: (is_directory && found.presence == Presence::Lower).then(Names::default),
+                names: (is_directory && found.presence == Presence::Lower).then(Box::default),
                 lower: found.lower,
                 is_removed: false,
             }),

@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hashbrown::HashTable;
 
 use super::node::{Found, Node};
-use crate::{FileType, Ino, NodeId};
+use crate::{FileType, Ino, NodeId, sys};
 
 /// The first number for nodes whose own number is taken. The view below gives out
 /// numbers from 255 << 55 on.
 const FIRST_ALIAS: u64 = 255 << 55 | 1 << 54;
+
+/// How many nodes are dropped before memory is given back.
+const MANY: usize = 1 << 14;
 
 /// The nodes in use.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ struct Table {
     uppers: HashMap<Ino, NodeId>,
     hasher: RandomState,
     aliases: u64,
+    /// Nodes that were dropped since memory was given back.
+    dropped: usize,
 }
 
 #[derive(Debug)]
@@ -202,6 +207,7 @@ impl Nodes {
                 dropped.push(slot.node);
             }
         }
+        table.give_memory_back(dropped.len());
         dropped
     }
 
@@ -250,6 +256,31 @@ impl Table {
             let place = slots.get(id).and_then(|slot| slot.place.as_ref());
             place.map_or(0, |place| hasher.hash_one((place.parent, &place.name[..])))
         });
+    }
+
+    /// Gives memory back after many nodes were dropped, as when the kernel needs memory
+    /// itself. The allocator would keep it.
+    fn give_memory_back(&mut self, dropped: usize) {
+        self.dropped += dropped;
+        if self.dropped < MANY {
+            return;
+        }
+        self.dropped = 0;
+        if self.slots.capacity() > self.slots.len().saturating_mul(4) {
+            self.slots.shrink_to_fit();
+            let Self {
+                children,
+                slots,
+                hasher,
+                ..
+            } = self;
+            let hash = |id: &NodeId| {
+                let place = slots.get(id).and_then(|slot| slot.place.as_ref());
+                place.map_or(0, |place| hasher.hash_one((place.parent, &place.name[..])))
+            };
+            children.shrink_to(0, hash);
+        }
+        sys::trim_heap();
     }
 
     /// Takes a node from its place.

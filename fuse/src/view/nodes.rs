@@ -12,6 +12,8 @@ use crate::layer::packed::InodeIndex;
 use crate::{FileType, Ino, NodeId};
 
 const SHARDS: u64 = 16;
+/// The capacity of a shard that is kept when its nodes are forgotten.
+const SMALL: usize = 1 << 10;
 /// The first number for nodes whose own number is taken.
 const FIRST_ALIAS: u64 = 255 << REAL_BITS;
 
@@ -139,6 +141,9 @@ impl Nodes {
         }
         if let (Some(node), Some(aliases)) = (nodes.remove(&id), aliases.as_mut()) {
             aliases.nodes.remove(&node.key());
+        }
+        if nodes.capacity() > SMALL && nodes.capacity() / 4 > nodes.len() {
+            nodes.shrink_to_fit();
         }
         true
     }
