@@ -57,6 +57,8 @@ pub struct ActiveView {
     tree: RwLock<()>,
     backings: OnceLock<Backings>,
     notifier: OnceLock<Notifier>,
+    /// Set where the kernel keeps what is written for a while.
+    is_behind: OnceLock<()>,
     access: Access,
 }
 
@@ -85,6 +87,7 @@ impl ActiveView {
             tree: RwLock::default(),
             backings: OnceLock::new(),
             notifier: OnceLock::new(),
+            is_behind: OnceLock::new(),
             access: options.access,
             upper,
         })
@@ -98,6 +101,11 @@ impl ActiveView {
     /// Lets the view tell the kernel what is no longer as it was told.
     pub(crate) fn set_notifier(&self, notifier: Notifier) {
         drop(self.notifier.set(notifier));
+    }
+
+    /// Says that the kernel keeps what is written for a while (`FUSE_WRITEBACK_CACHE`).
+    pub(crate) fn set_behind(&self) {
+        self.is_behind.get_or_init(|| ());
     }
 
     /// Returns where a node lies, for messages.
@@ -217,6 +225,10 @@ impl ActiveView {
                 to_offset,
                 length,
             } => self.copy_range((node, offset), (to, to_offset), length, request.caller),
+            // The file may have holes where the kernel has data to write: all is data then.
+            Operation::Seek { .. } if self.is_behind.get().is_some() => {
+                Err(Error::Refused(Errno::NOSYS))
+            }
             Operation::Seek { offset, whence } => self.seek(node, offset, whence),
             Operation::SetXattr {
                 name,

@@ -209,6 +209,9 @@ impl Session {
 fn introduce(tree: &Tree, options: &MountOptions, descriptor: &Arc<OwnedFd>) {
     let Tree::Active(active) = tree else { return };
     active.set_notifier(Notifier::of(descriptor));
+    if options.cache == CacheMode::Writeback {
+        active.set_behind();
+    }
     if !options.writable || options.cache != CacheMode::Passthrough {
         return;
     }

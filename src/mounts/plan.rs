@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mica_fuse::session::MountOptions;
+use mica_fuse::session::{CacheMode, MountOptions};
 use mica_fuse::{Access, XattrSpace};
 use serde::{Deserialize, Serialize};
 
@@ -124,6 +124,7 @@ impl MountPlan {
         let mut options = MountOptions::new(self.source.clone(), self.access.into());
         options.allow_nonempty = self.allow_nonempty;
         options.writable = self.upper.is_some();
+        options.cache = CacheMode::best_for_process();
         if let Some(allowed) = self.suid_and_dev {
             options.suid = allowed;
             options.dev = allowed;

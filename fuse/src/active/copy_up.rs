@@ -107,8 +107,9 @@ impl ActiveView {
         node.state().ino = self.derived_ino(&inode.attr()?);
         self.put_into_place(node, staged, &inode, presence)?;
         if let (Some(notifier), Some(place)) = (self.notifier.get(), self.nodes.place(node.id)) {
-            // The listing has the old one.
+            // The listing has the old one, and its names are fewer.
             notifier.changed(place.parent);
+            notifier.attributes_changed(node.id);
         }
         Ok(())
     }

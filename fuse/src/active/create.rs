@@ -9,11 +9,11 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::ActiveView;
 use super::copy_up::Contents;
 use super::names::Kind;
 use super::node::{Directory, Found, Node, Presence};
 use super::upper::{Inode, Staged, entry, with_umask};
-use super::{ActiveView, files};
 use crate::layer::marks::{NameMark, name_mark};
 use crate::view::LONGEST_NAME;
 use crate::{Caller, Error, FileType, NodeId, Operation, Reply, Request, Result};
@@ -114,17 +114,17 @@ impl ActiveView {
             }
             other => other?,
         };
-        self.answer_created(&node, file, files::writes(flags))
+        self.answer_created(&node, file)
     }
 
-    fn answer_created(&self, node: &Node, file: Inode, writes: bool) -> Result<Reply<'_>> {
+    fn answer_created(&self, node: &Node, file: Inode) -> Result<Reply<'_>> {
         {
             let mut state = node.state();
             state.kept = Some(file);
             state.is_file = true;
         }
         let entry = self.entry(node)?;
-        match self.opened(node, writes) {
+        match self.opened(node) {
             Ok(opened) => Ok(Reply::Created(entry, opened)),
             Err(error) => {
                 self.forget(node.id, 1);
@@ -154,7 +154,7 @@ impl ActiveView {
         }
         let found = self.found(&inode)?;
         let (node, _) = self.nodes.adopt(None, FileType::Regular, found);
-        self.answer_created(&node, inode, true)
+        self.answer_created(&node, inode)
     }
 
     /// Makes a name, whose node gets a reference.

@@ -33,12 +33,12 @@ impl ActiveView {
         } else if writes {
             self.copy_up(&node, Contents::ALL)?;
         }
-        Ok(Reply::Opened(self.opened(&node, writes)?))
+        Ok(Reply::Opened(self.opened(&node)?))
     }
 
     /// Counts one more handle. The kernel reads and writes by itself where it may: all
     /// handles of an inode do or none, so never while one is open that does not.
-    pub(super) fn opened(&self, node: &Node, writes: bool) -> Result<Opened> {
+    pub(super) fn opened(&self, node: &Node) -> Result<Opened> {
         let presence = node.state().presence;
         let file = match (self.backings.get(), presence) {
             (Some(_), Presence::Upper(_)) => Some(self.file(node)?),
@@ -46,8 +46,8 @@ impl ActiveView {
         };
         let has_set_id = match &file {
             // The kernel writes with the rights of this process, which would leave them.
-            Some(file) if writes => file.attr()?.attr.mode & SET_ID != 0,
-            _ => false,
+            Some(file) => file.attr()?.attr.mode & SET_ID != 0,
+            None => false,
         };
         let mut state = node.state();
         let is_first = state.opens == 0;

@@ -131,23 +131,25 @@ impl ActiveView {
         if is_kept {
             return Ok(());
         }
-        if presence != Presence::Lower {
-            let kept = if opens > 0 && victim.file_type == FileType::Regular {
-                self.file(victim)
+        let is_regular = victim.file_type == FileType::Regular;
+        let attr = if is_regular || presence == Presence::Lower {
+            Some(self.attr(victim)?)
+        } else {
+            None
+        };
+        // A file that nobody has open is most often not asked about again, and to hold its
+        // inode open makes the file system take more trouble over its end.
+        let is_over = is_regular && opens == 0 && attr.is_some_and(|attr| attr.nlink <= 1);
+        if presence != Presence::Lower && !is_over {
+            let inode = if is_regular && opens > 0 {
+                self.file(victim)?
             } else {
-                self.inode(victim)
+                self.inode(victim)?
             };
-            match kept {
-                Ok(inode) => {
-                    victim.state().kept.get_or_insert(inode);
-                    return Ok(());
-                }
-                // Most are never asked about again.
-                Err(Error::Refused(Errno::MFILE | Errno::NFILE)) if opens == 0 => {}
-                Err(error) => return Err(error),
-            }
+            victim.state().kept.get_or_insert(inode);
+            return Ok(());
         }
-        let attr = self.attr(victim)?;
+        let attr = attr.ok_or(Error::Refused(Errno::STALE))?;
         let nlink = if victim.is_directory() {
             0
         } else {

@@ -147,6 +147,8 @@ pub(crate) fn is_avoided(operation: &Operation, operands: &[Result<Stat, Errno>]
         // To change a pipe or a device of a lower that has no name any more gives it its
         // name back, in the upper.
         (Target::Open(_), _) if any(is_special) => any(|stat| stat.st_nlink == 0),
+        // A file that the kernel writes by itself keeps set-id bits that it got while open.
+        (Target::Open(_), Change::Mode(mode)) => mode.0 & 0o6000 != 0,
         // Whether it counts as a modification depends on the file system.
         (Target::Path(..), Change::Size(size)) => operands
             .iter()
@@ -168,7 +170,7 @@ pub(crate) fn is_unnamed(operation: &Operation, outcome: &Outcome) -> bool {
             ..
         }
     );
-    is_by_file && matches!(outcome, Err(Errno::EXIST | Errno::NOTDIR))
+    is_by_file && matches!(outcome, Err(Errno::EXIST | Errno::NOTDIR | Errno::NOENT))
 }
 
 fn is_special(stat: &Stat) -> bool {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mica_fuse::session::{Busy, MountError, MountOptions, Session, StopHandle, unmount};
+use mica_fuse::session::{Busy, CacheMode, MountError, MountOptions, Session, StopHandle, unmount};
 use mica_fuse::{
     Access, ActiveView, DirectoryLayer, Layer, Tree, Upper, UpperOptions, ViewOptions,
 };
@@ -176,9 +176,16 @@ impl Drop for Serving {
     }
 }
 
+/// As `mica` mounts, unless `MICA_TEST_CACHE` says `through` or `writeback`.
 fn options() -> MountOptions {
+    let cache = match std::env::var("MICA_TEST_CACHE").as_deref() {
+        Ok("through") => CacheMode::Through,
+        Ok("writeback") => CacheMode::Writeback,
+        _ => CacheMode::best_for_process(),
+    };
     MountOptions {
         writable: true,
+        cache,
         ..MountOptions::new("mica-test", Access::Enforce)
     }
 }
