@@ -40,6 +40,8 @@ pub(crate) struct Ground {
     point: PathBuf,
     /// Whether the kernel copies contents up later than attributes.
     pub(crate) metacopy: bool,
+    /// How the kernel keeps contents for this crate's mount.
+    pub(crate) cache: CacheMode,
 }
 
 /// A mounted tree.
@@ -75,6 +77,7 @@ impl Ground {
             work: make("work".to_owned()),
             point: make("point".to_owned()),
             metacopy: true,
+            cache: usual_cache(),
         }
     }
 
@@ -117,7 +120,7 @@ impl Ground {
     }
 
     fn serve(&self) -> Serving {
-        let session = Session::mount(self.tree(), &self.point, &options()).unwrap();
+        let session = Session::mount(self.tree(), &self.point, &self.options()).unwrap();
         let point = session.mountpoint().to_path_buf();
         let stop = session.stop_handle().unwrap();
         let thread = std::thread::spawn(move || session.serve());
@@ -125,6 +128,14 @@ impl Ground {
             point,
             stop,
             thread: Some(thread),
+        }
+    }
+
+    fn options(&self) -> MountOptions {
+        MountOptions {
+            writable: true,
+            cache: self.cache,
+            ..MountOptions::new("mica-test", Access::Enforce)
         }
     }
 
@@ -177,15 +188,10 @@ impl Drop for Serving {
 }
 
 /// As `mica` mounts, unless `MICA_TEST_CACHE` says `through` or `writeback`.
-fn options() -> MountOptions {
-    let cache = match std::env::var("MICA_TEST_CACHE").as_deref() {
+fn usual_cache() -> CacheMode {
+    match std::env::var("MICA_TEST_CACHE").as_deref() {
         Ok("through") => CacheMode::Through,
         Ok("writeback") => CacheMode::Writeback,
         _ => CacheMode::best_for_process(),
-    };
-    MountOptions {
-        writable: true,
-        cache,
-        ..MountOptions::new("mica-test", Access::Enforce)
     }
 }

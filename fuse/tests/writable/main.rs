@@ -1,0 +1,20 @@
+//! What only a kernel shows of a writable view, one property a test. Needs root.
+//!
+//! "Trap" and a number are those of the table at the end of `semantics.md`.
+
+#![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
+#[path = "../support/mount.rs"]
+mod mount;
+
+mod bed;
+mod sys;
+
+mod contents;
+mod copying;
+mod failing;
+mod listing;
+mod making;
+mod names;
+mod open_files;
+mod removing;
