@@ -7,6 +7,7 @@ use std::os::unix::fs::{
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, SeekFrom, Timespec, Timestamps, makedev, mknodat, seek, utimensat,
@@ -261,4 +262,43 @@ fn an_open_file_is_copied_up_to_where_its_renamed_directory_is() {
     assert_eq!(bed.read("moved/file"), b"Nld");
     assert_eq!(bed.stat("moved/file").mode() & 0o7777, 0o600);
     assert!(bed.path("dir").symlink_metadata().is_err());
+}
+
+/// Trap 45.
+#[test]
+fn files_are_copied_up_while_their_directory_is_renamed() {
+    const FILES: usize = 200;
+    let mut bed = Bed::new(|lower| {
+        fs::create_dir_all(lower.join("a/dir")).unwrap();
+        for number in 0..FILES {
+            fs::write(lower.join(format!("a/dir/{number}")), "old").unwrap();
+        }
+    });
+    fs::create_dir(bed.path("b")).unwrap();
+    let files: Vec<_> = (0..FILES)
+        .map(|number| File::open(bed.path(&format!("a/dir/{number}"))).unwrap())
+        .collect();
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let places = ["a/dir", "b/moved"].map(|name| bed.path(name));
+            while !is_done.load(Ordering::Relaxed) {
+                fs::rename(&places[0], &places[1]).unwrap();
+                fs::rename(&places[1], &places[0]).unwrap();
+            }
+        });
+        for file in &files {
+            file.set_permissions(fs::Permissions::from_mode(0o600))
+                .unwrap();
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    drop(files);
+    bed.remount();
+    for number in 0..FILES {
+        let name = format!("a/dir/{number}");
+        assert_eq!(bed.stat(&name).mode() & 0o7777, 0o600, "{name}");
+        assert_eq!(bed.read(&name), b"old", "{name}");
+    }
+    assert_eq!(bed.half_made(), [""; 0]);
 }

@@ -10,6 +10,7 @@ mod mount;
 mod bed;
 mod sys;
 
+mod attributes;
 mod contents;
 mod copying;
 mod failing;

@@ -1,12 +1,14 @@
 //! Files that are open while their names go or their inodes are copied up.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, fchown};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::process::Command;
 
 use rustix::fs::{FallocateFlags, FlockOperation, XattrFlags, fallocate, flock, fsetxattr};
 
-use crate::bed::{Bed, drop_caches, errno, open_to_write};
+use crate::bed::{Bed, CACHES, drop_caches, errno, open_to_write};
 
 /// Does everything to a file that has no name any more.
 fn use_unnamed(file: &File, why: &str) {
@@ -86,4 +88,67 @@ fn a_lock_holds_when_the_file_is_copied_up() {
     }
     drop(owner);
     flock(&other, FlockOperation::NonBlockingLockExclusive).unwrap();
+}
+
+/// Trap 47.
+#[test]
+fn a_program_that_runs_is_not_written_and_one_that_is_written_does_not_run() {
+    let bed = Bed::new(|lower| {
+        fs::copy("/bin/sleep", lower.join("program")).unwrap();
+    });
+    let program = bed.shared_path("program");
+    let writer = open_to_write(&program);
+    let refused = Command::new(&program).arg("0").status();
+    assert_eq!(errno(refused), libc::ETXTBSY);
+    drop(writer);
+    let mut running = Command::new(&program).arg("60").spawn().unwrap();
+    let refused = File::options().write(true).open(&program);
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert_eq!(errno(refused), libc::ETXTBSY);
+}
+
+/// Trap 48.
+#[test]
+fn two_who_append_overwrite_nothing_of_each_other() {
+    for cache in CACHES {
+        let bed = Bed::cached(cache, |lower| {
+            fs::write(lower.join("log"), "start\n").unwrap();
+        });
+        let open = || File::options().append(true).open(bed.path("log")).unwrap();
+        let (mut one, mut other) = (open(), open());
+        for _ in 0..100 {
+            one.write_all(b"one\n").unwrap();
+            other.write_all(b"other\n").unwrap();
+        }
+        let expected = format!("start\n{}", "one\nother\n".repeat(100));
+        assert!(bed.read("log") == expected.as_bytes(), "{cache:?}");
+    }
+}
+
+/// Trap 48.
+#[test]
+fn direct_reads_and_writes_see_what_others_wrote() {
+    for cache in CACHES {
+        let bed = Bed::cached(cache, |lower| {
+            fs::write(lower.join("file"), [1; 8192]).unwrap();
+        });
+        let direct = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_DIRECT)
+            .open(bed.path("file"))
+            .unwrap();
+        open_to_write(&bed.path("file"))
+            .write_all_at(&[2; 10], 0)
+            .unwrap();
+        let mut room = vec![0; 8192];
+        let aligned = room.as_ptr().align_offset(4096);
+        let page = &mut room[aligned..aligned + 4096];
+        direct.read_exact_at(page, 0).unwrap();
+        assert_eq!((page[0], page[10]), (2, 1), "{cache:?}");
+        page.fill(3);
+        direct.write_all_at(page, 4096).unwrap();
+        assert_eq!(bed.read("file")[4096..], [3; 4096], "{cache:?}");
+    }
 }
