@@ -1,4 +1,4 @@
-//! The differences that are intended, and why. Everything else is a mistake.
+//! The differences that are intended, and why, with the rules of `semantics.md`. Everything else is a mistake.
 //!
 //! Never made at all, because the way to the kernel has no word for them, or because
 //! `semantics.md` names a difference:
@@ -6,8 +6,8 @@
 //! - `FALLOC_FL_COLLAPSE_RANGE` and `FALLOC_FL_INSERT_RANGE`: FUSE refuses them.
 //! - `chown` to neither an owner nor a group: FUSE tells nobody of it, so that it clears no
 //!   set-id bits.
-//! - `RENAME_WHITEOUT`: overlayfs refuses it, and it has a test of its own.
-//! - Names that start with `.wh.`, and attributes of overlayfs itself.
+//! - `RENAME_WHITEOUT` (rule 27): overlayfs refuses it, and it has a test of its own.
+//! - Names that start with `.wh.` (rule 28), and attributes of overlayfs itself (rule 32).
 
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
@@ -36,7 +36,7 @@ struct Allowed {
 
 const TABLE: &[Allowed] = &[
     Allowed {
-        why: "differences of semantics.md: whiteouts in a directory that merges with no other \
+        why: "rule 2: whiteouts in a directory that merges with no other \
               are listed by the kernel, but not found",
         only_with_metacopy: false,
         permits: |compared| match compared {
@@ -54,7 +54,7 @@ const TABLE: &[Allowed] = &[
         },
     },
     Allowed {
-        why: "the kernel modifies a file when it copies its contents up after its attributes",
+        why: "rules 21 and 22: the kernel modifies a file when it copies its contents up after its attributes",
         only_with_metacopy: true,
         permits: |compared| {
             same_but(compared, |kernel, subject| {
@@ -65,7 +65,7 @@ const TABLE: &[Allowed] = &[
         },
     },
     Allowed {
-        why: "the kernel shows the links of the file in the lower, whatever became of its names",
+        why: "rules 26 and 29: the kernel shows the links of the file in the lower, whatever became of its names",
         only_with_metacopy: false,
         permits: |compared| {
             let is_operand = !matches!(compared, Compared::Entry(..));
@@ -76,7 +76,7 @@ const TABLE: &[Allowed] = &[
         },
     },
     Allowed {
-        why: "a writer outside of the group clears the set-group-ID bit of a file that the group \
+        why: "rule 31: a writer outside of the group clears the set-group-ID bit of a file that the group \
               may not execute, but FUSE does not say who is in the group",
         only_with_metacopy: false,
         permits: |compared| {
@@ -89,7 +89,7 @@ const TABLE: &[Allowed] = &[
         },
     },
     Allowed {
-        why: "the kernel measures the buffer for names by its own attributes too",
+        why: "rule 32: the kernel measures the buffer for names by its own attributes too",
         only_with_metacopy: false,
         permits: |compared| {
             matches!(
@@ -145,7 +145,7 @@ pub(crate) fn is_avoided(operation: &Operation, operands: &[Result<Stat, Errno>]
     let any = |is_so: fn(&Stat) -> bool| operands.iter().flatten().any(is_so);
     match (target, change) {
         // To change a pipe or a device of a lower that has no name any more gives it its
-        // name back, in the upper.
+        // name back, in the upper (rule 29).
         (Target::Open(_), _) if any(is_special) => any(|stat| stat.st_nlink == 0),
         // A file that the kernel writes by itself keeps set-id bits that it got while open.
         (Target::Open(_), Change::Mode(mode)) => mode.0 & 0o6000 != 0,

@@ -13,7 +13,7 @@ use rustix::fs::{
     AtFlags, CWD, FileType, Mode, SeekFrom, Timespec, Timestamps, makedev, mknodat, seek, utimensat,
 };
 
-use crate::bed::{Bed, is_whiteout, open_to_write};
+use crate::bed::{Bed, CACHES, is_whiteout, open_to_write, xattr};
 use crate::sys::truncate;
 
 const SIZE: usize = 4 << 20;
@@ -228,6 +228,27 @@ fn a_write_by_another_clears_set_id_bits() {
         assert!(status, "{why}");
         assert_eq!(bed.stat("file").mode() & 0o7777, 0o777, "{why}");
         assert_eq!(bed.read("file"), b"oldx");
+    }
+}
+
+/// Trap 17.
+#[test]
+fn a_write_takes_capabilities_away_and_a_change_of_attributes_does_not() {
+    // Version 2, effective: CAP_NET_RAW.
+    let capability = [1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for cache in CACHES {
+        let bed = Bed::cached(cache, |lower| {
+            fs::write(lower.join("file"), "old").unwrap();
+            let (path, flags) = (lower.join("file"), rustix::fs::XattrFlags::empty());
+            rustix::fs::lsetxattr(path, "security.capability", &capability, flags).unwrap();
+        });
+        let shown = || xattr(&bed.path("file"), "security.capability");
+        fs::set_permissions(bed.path("file"), fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(shown().unwrap(), capability, "{cache:?}");
+        let file = open_to_write(&bed.path("file"));
+        assert_eq!(shown().unwrap(), capability, "{cache:?}");
+        file.write_all_at(b"N", 0).unwrap();
+        assert_eq!(shown(), None, "{cache:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! What only a kernel shows of a writable view, one property a test. Needs root.
 //!
-//! "Trap" and a number are those of the table at the end of `semantics.md`.
+//! "Trap" and a number are those of `tests/traps.md`; rules are those of `semantics.md`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
@@ -13,6 +13,7 @@ mod sys;
 mod attributes;
 mod contents;
 mod copying;
+mod differences;
 mod failing;
 mod listing;
 mod making;

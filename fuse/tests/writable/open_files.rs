@@ -4,11 +4,13 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::Path;
 use std::process::Command;
 
 use rustix::fs::{FallocateFlags, FlockOperation, XattrFlags, fallocate, flock, fsetxattr};
 
-use crate::bed::{Bed, CACHES, drop_caches, errno, open_to_write};
+use crate::bed::{Bed, CACHES, drop_caches, errno, evict, open_to_write};
+use crate::sys::Mapping;
 
 /// Does everything to a file that has no name any more.
 fn use_unnamed(file: &File, why: &str) {
@@ -151,4 +153,33 @@ fn direct_reads_and_writes_see_what_others_wrote() {
         direct.write_all_at(page, 4096).unwrap();
         assert_eq!(bed.read("file")[4096..], [3; 4096], "{cache:?}");
     }
+}
+
+/// Trap 57.
+#[test]
+fn a_file_that_is_open_and_mapped_many_times_takes_one_descriptor() {
+    for cache in CACHES {
+        let bed = Bed::cached(cache, |lower| {
+            fs::write(lower.join("file"), "old").unwrap();
+        });
+        fs::write(bed.path("file"), "new").unwrap();
+        evict(&File::open(bed.path("file")).unwrap());
+        let mapped: Vec<_> = (0..100)
+            .map(|_| {
+                let file = File::open(bed.path("file")).unwrap();
+                (Mapping::of(&file), file)
+            })
+            .collect();
+        assert!(mapped.iter().all(|(mapping, _)| mapping.first() == b'n'));
+        assert_eq!(descriptors_of(&bed.upper("file")), 1, "{cache:?}");
+    }
+}
+
+/// Counts the descriptors of this process, which serves the mount, that are of a file.
+fn descriptors_of(path: &Path) -> usize {
+    let entries = fs::read_dir("/proc/self/fd").unwrap();
+    entries
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .filter(|target| target == path)
+        .count()
 }
