@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mica_fuse::session::{Busy, unmount};
 use mica_fuse::{Error, Upper, UpperOptions};
@@ -27,9 +27,24 @@ fn a_copy_for_which_there_is_no_space_leaves_nothing_and_can_be_tried_again() {
     assert_eq!(names(&bed.ground.upper), ["filler"]);
     assert_eq!(bed.half_made(), [""; 0]);
     fs::remove_file(bed.path("filler")).unwrap();
-    io::Write::write_all(&mut open().unwrap(), b"end").unwrap();
+    io::Write::write_all(&mut open_when_there_is_space(open), b"end").unwrap();
     assert_eq!(bed.read("file").len(), SIZE + 3);
     bed.unmount();
+}
+
+/// Opens a file for which space has just been made: it is free when the kernel has let go
+/// of what was removed, which nobody waits for.
+fn open_when_there_is_space(open: impl Fn() -> io::Result<fs::File>) -> fs::File {
+    let start = Instant::now();
+    loop {
+        match open() {
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) => {
+                assert!(start.elapsed() < Duration::from_secs(5));
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 /// Names the directories that the other process of the test below is to serve.
@@ -76,7 +91,7 @@ fn serve_elsewhere(directory: &Path) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while !directory.join("point/file").exists() {
         assert!(start.elapsed() < Duration::from_secs(10));
         assert!(child.try_wait().unwrap().is_none());
