@@ -15,6 +15,7 @@ use mica_fuse::{
     Access, ActiveView, DirectoryLayer, Layer, Tree, Upper, UpperOptions, ViewOptions,
 };
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 /// The options under which both must show the same and understand each other's uppers.
@@ -139,10 +140,24 @@ impl Ground {
         }
     }
 
+    /// Opens the upper. A process that another test is starting has the locks of the mount
+    /// before for a moment, until it runs its program.
+    fn open_upper(&self) -> Upper {
+        let start = Instant::now();
+        loop {
+            match Upper::open(&self.upper, &self.work, UpperOptions::default()) {
+                Err(error) if error.errno() == Errno::BUSY && start.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                opened => return opened.unwrap(),
+            }
+        }
+    }
+
     fn tree(&self) -> Arc<Tree> {
         let open = |path| Layer::Directory(Arc::new(DirectoryLayer::open(path).unwrap()));
         let layers = self.lowers.iter().map(|path| open(path)).collect();
-        let upper = Upper::open(&self.upper, &self.work, UpperOptions::default()).unwrap();
+        let upper = self.open_upper();
         let access = Access::Enforce;
         let active = ActiveView::open(layers, upper, ViewOptions { access }).unwrap();
         Arc::new(active.into())
