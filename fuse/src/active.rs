@@ -27,7 +27,7 @@ mod rename;
 mod upper;
 mod xattrs;
 
-pub use upper::{Upper, UpperOptions, XattrSpace};
+pub use upper::{Ownership, Upper, UpperOptions, XattrSpace};
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -27,7 +27,7 @@ mod view;
 #[doc = include_str!("semantics.md")]
 pub mod semantics {}
 
-pub use active::{ActiveView, Upper, UpperOptions, XattrSpace};
+pub use active::{ActiveView, Ownership, Upper, UpperOptions, XattrSpace};
 pub use attr::{Attr, FileType, Ino, Timestamp};
 pub use error::{Error, Result};
 pub use ids::{IdMap, IdMapError, IdMaps, IdRange};

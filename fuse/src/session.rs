@@ -207,7 +207,9 @@ impl Session {
 /// Gives a writable tree its ways to the kernel: to tell what changed, and to have files
 /// read and written without it, where that was asked for and is allowed.
 fn introduce(tree: &Tree, options: &MountOptions, descriptor: &Arc<OwnedFd>) {
-    let Tree::Active(active) = tree else { return };
+    let Some(active) = tree.active() else {
+        return;
+    };
     active.set_notifier(Notifier::of(descriptor));
     if options.cache == CacheMode::Writeback {
         active.set_behind();

@@ -1,10 +1,23 @@
-//! What a session shows.
+//! What a session shows, with the owners that it shows.
+//!
+//! Owners are translated here and nowhere else: a view knows only those on disk. So are
+//! callers, on the way in: what they make belongs to their id on disk. The ids within
+//! access control lists are not translated.
 
-use crate::{ActiveView, NodeId, Reply, Request, Result, View};
+mod owners;
+
+use crate::{ActiveView, IdMaps, NodeId, Reply, Request, Result, View};
 
 /// A tree that can be mounted: read-only or writable.
 #[derive(Debug)]
-pub enum Tree {
+pub struct Tree {
+    views: Views,
+    ids: IdMaps,
+}
+
+/// What is behind a tree.
+#[derive(Debug)]
+enum Views {
     /// A chain of layers.
     View(Box<View>),
     /// An upper over a chain of layers.
@@ -12,52 +25,81 @@ pub enum Tree {
 }
 
 impl Tree {
+    /// Returns the tree with its owners shown as the maps say.
+    #[must_use]
+    pub fn with_ids(self, ids: IdMaps) -> Self {
+        Self { ids, ..self }
+    }
+
     /// Answers a request, as [`View::answer`].
     pub fn answer(&self, request: &Request<'_>) -> Result<Reply<'_>> {
-        match self {
-            Self::View(view) => view.answer(request),
-            Self::Active(active) => active.answer(request),
+        if self.ids.is_identity() {
+            return self.answer_on_disk(request);
+        }
+        let reply = self.answer_on_disk(&owners::on_disk(&self.ids, request))?;
+        Ok(owners::shown(&self.ids, reply))
+    }
+
+    fn of(views: Views) -> Self {
+        Self {
+            views,
+            ids: IdMaps::default(),
+        }
+    }
+
+    fn answer_on_disk(&self, request: &Request<'_>) -> Result<Reply<'_>> {
+        match &self.views {
+            Views::View(view) => view.answer(request),
+            Views::Active(active) => active.answer(request),
         }
     }
 
     /// Returns whether a node may have extended attributes.
     pub fn has_xattrs(&self) -> bool {
-        match self {
-            Self::View(view) => view.has_xattrs(),
-            Self::Active(_) => true,
+        match &self.views {
+            Views::View(view) => view.has_xattrs(),
+            Views::Active(_) => true,
         }
     }
 
     /// Returns whether anything can be changed.
     pub fn is_writable(&self) -> bool {
-        matches!(self, Self::Active(_))
+        self.active().is_some()
+    }
+
+    /// Returns the view that can be changed, if it is one.
+    pub(crate) fn active(&self) -> Option<&ActiveView> {
+        match &self.views {
+            Views::View(_) => None,
+            Views::Active(active) => Some(active),
+        }
     }
 
     /// Returns where a node lies, for messages.
     pub fn describe(&self, node: NodeId) -> String {
-        match self {
-            Self::View(view) => view.describe(node),
-            Self::Active(active) => active.describe(node),
+        match &self.views {
+            Views::View(view) => view.describe(node),
+            Views::Active(active) => active.describe(node),
         }
     }
 
     /// Returns whether the answer may wait for a file system.
     pub(crate) fn may_wait(&self, request: &Request<'_>) -> bool {
-        match self {
-            Self::View(view) => view.reads_a_file(request),
-            Self::Active(active) => active.may_wait(request),
+        match &self.views {
+            Views::View(view) => view.reads_a_file(request),
+            Views::Active(active) => active.may_wait(request),
         }
     }
 }
 
 impl From<View> for Tree {
     fn from(view: View) -> Self {
-        Self::View(Box::new(view))
+        Self::of(Views::View(Box::new(view)))
     }
 }
 
 impl From<ActiveView> for Tree {
     fn from(active: ActiveView) -> Self {
-        Self::Active(Box::new(active))
+        Self::of(Views::Active(Box::new(active)))
     }
 }

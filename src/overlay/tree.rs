@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use mica_fuse::session::{CacheMode, MountOptions};
 use mica_fuse::{
-    Access, ActiveView, DirectoryLayer, Layer, Tree, Upper, UpperOptions, View, ViewOptions,
-    XattrSpace,
+    Access, ActiveView, DirectoryLayer, Layer, Ownership, Tree, Upper, UpperOptions, View,
+    ViewOptions, XattrSpace,
 };
 use rustix::fs::XattrFlags;
 
@@ -29,17 +29,15 @@ pub(super) fn open(options: &OverlayOptions) -> Result<Tree, OverlayError> {
     let shown = ViewOptions {
         access: Access::Enforce,
     };
-    match &options.upper {
-        None => View::open(layers, shown)
-            .map(Tree::from)
-            .map_err(OverlayError::View),
+    let tree = match &options.upper {
+        None => View::open(layers, shown).map(Tree::from),
         Some(paths) => {
             let upper = open_upper(paths, options).map_err(OverlayError::Upper)?;
-            ActiveView::open(layers, upper, shown)
-                .map(Tree::from)
-                .map_err(OverlayError::View)
+            ActiveView::open(layers, upper, shown).map(Tree::from)
         }
-    }
+    };
+    let tree = tree.map_err(OverlayError::View)?;
+    Ok(tree.with_ids(options.ids.clone()))
 }
 
 /// Returns how the tree is mounted.
@@ -63,14 +61,9 @@ pub(super) fn mount_options(options: &OverlayOptions, identity: Identity) -> Mou
     mount
 }
 
-/// Views know of no ids or modes but those of the files, and to leave the options out
-/// would show and write other owners than were asked for.
+/// An upper knows of no owners and modes but those of the files, and to leave the option
+/// out would write other ones than were asked for.
 fn refuse_what_would_be_wrong(options: &OverlayOptions) -> Result<(), OverlayError> {
-    if !options.ids.is_identity() {
-        return Err(OverlayError::Unsupported(
-            "uidmapping, gidmapping or squash_to_*",
-        ));
-    }
     if options.xattr_permissions.is_some() && options.upper.is_some() {
         return Err(OverlayError::Unsupported("xattr_permissions"));
     }
@@ -78,7 +71,13 @@ fn refuse_what_would_be_wrong(options: &OverlayOptions) -> Result<(), OverlayErr
 }
 
 fn open_upper(paths: &UpperPaths, options: &OverlayOptions) -> mica_fuse::Result<Upper> {
+    let is_squashed = options.ids.users.is_squashed() || options.ids.groups.is_squashed();
     let upper = UpperOptions {
+        ownership: if is_squashed {
+            Ownership::Attempted
+        } else {
+            Ownership::Real
+        },
         xattrs: xattr_space(&paths.work),
         volatile: !options.syncs,
     };

@@ -45,11 +45,25 @@ impl XattrSpace {
     }
 }
 
+/// What becomes of the owners of what is in an upper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ownership {
+    /// They are those of the inodes. With [`XattrSpace::User`] those that this process
+    /// may not give are left as they are.
+    #[default]
+    Real,
+    /// They are those of the inodes as far as this process may and can give them: nobody
+    /// is shown them.
+    Attempted,
+}
+
 /// How an upper is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UpperOptions {
     /// Where the marks go.
     pub xattrs: XattrSpace,
+    /// Whose what is made belongs to.
+    pub ownership: Ownership,
     /// Whether nothing is synced: `fsync` returns at once, and a crash may lose all.
     pub volatile: bool,
 }
@@ -123,6 +137,12 @@ impl Upper {
         gid: Option<u32>,
     ) -> Result<()> {
         match inode.chown(uid, gid) {
+            // EINVAL: no user of this process's namespace.
+            Err(Error::Refused(Errno::PERM | Errno::INVAL))
+                if self.options.ownership == Ownership::Attempted =>
+            {
+                Ok(())
+            }
             // Without privilege everything belongs to the one user.
             Err(Error::Refused(Errno::PERM)) if self.options.xattrs == XattrSpace::User => Ok(()),
             set => set,
