@@ -68,9 +68,6 @@ pub enum OverlayError {
     /// It is not said where to mount.
     #[error("no mountpoint specified")]
     NoMountpoint,
-    /// What the option asks for would be left undone, and files shown or written wrongly.
-    #[error("option {0} is not supported yet")]
-    Unsupported(&'static str),
     /// A lower could not be opened.
     #[error("cannot read lower dirs")]
     Lower(#[source] mica_fuse::Error),

@@ -71,6 +71,7 @@ impl ActiveView {
         let Reply::Attr(below) = lower.answer(&asked(NodeId::ROOT, Operation::GetAttr))? else {
             return Err(Error::Refused(Errno::IO));
         };
+        upper.mark_root(&below)?;
         let found = Found {
             ino: below.ino,
             presence: Presence::Upper(root.attr()?.attr.ino),
@@ -302,13 +303,17 @@ impl ActiveView {
     /// Returns the attributes of the inode that the upper has for a node.
     fn upper_attr(&self, node: &Node) -> Result<Attr> {
         if node.is_directory() {
-            return Ok(self.directory_inode(node)?.attr()?.attr);
+            return Ok(self.upper.attr(&self.directory_inode(node)?)?.attr);
         }
         self.reach(
             node,
-            |inode| Ok(inode.attr()?.attr),
+            |inode| Ok(self.upper.attr(&inode)?.attr),
             |above, name| {
-                let attr = RealAttr::at(above, name)?.attr;
+                let attr = if self.upper.overrides() {
+                    self.upper.attr(&Inode::at(above, name)?)?.attr
+                } else {
+                    RealAttr::at(above, name)?.attr
+                };
                 Ok((attr, attr.ino))
             },
         )

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mica_fuse::session::Session;
-use mica_fuse::{ActiveView, Tree, Upper, UpperOptions, View, ViewOptions};
+use mica_fuse::{ActiveView, Ownership, Tree, Upper, UpperOptions, View, ViewOptions, XattrSpace};
 
 use super::process::Process;
 use super::{
@@ -166,8 +166,14 @@ fn hold(plan: &MountPlan, store: &Store) -> Result<Holds, MountsError> {
 }
 
 fn open_upper(plan: &UpperPlan) -> mica_fuse::Result<Upper> {
+    let xattrs = plan.xattrs.into();
     let options = UpperOptions {
-        xattrs: plan.xattrs.into(),
+        xattrs,
+        ownership: match xattrs {
+            XattrSpace::Trusted => Ownership::Real,
+            // Without privilege nothing can have another owner.
+            XattrSpace::User => Ownership::Containers,
+        },
         ..UpperOptions::default()
     };
     Upper::open(&plan.fs, &plan.work, options)

@@ -13,14 +13,13 @@ use mica_fuse::{
 };
 use rustix::fs::XattrFlags;
 
-use super::{Identity, OverlayError, OverlayOptions, UpperPaths};
+use super::{Identity, OverlayError, OverlayOptions, StatOverride, UpperPaths};
 
 /// The attribute that tells whether this process can write those of overlayfs.
 const PROBE: &str = "trusted.overlay.probe";
 
 /// Opens what the options name. Relative paths are those of this process.
 pub(super) fn open(options: &OverlayOptions) -> Result<Tree, OverlayError> {
-    refuse_what_would_be_wrong(options)?;
     let mut layers = Vec::with_capacity(options.lower.len());
     for path in &options.lower {
         let layer = DirectoryLayer::open(path).map_err(OverlayError::Lower)?;
@@ -61,27 +60,25 @@ pub(super) fn mount_options(options: &OverlayOptions, identity: Identity) -> Mou
     mount
 }
 
-/// An upper knows of no owners and modes but those of the files, and to leave the option
-/// out would write other ones than were asked for.
-fn refuse_what_would_be_wrong(options: &OverlayOptions) -> Result<(), OverlayError> {
-    if options.xattr_permissions.is_some() && options.upper.is_some() {
-        return Err(OverlayError::Unsupported("xattr_permissions"));
-    }
-    Ok(())
-}
-
 fn open_upper(paths: &UpperPaths, options: &OverlayOptions) -> mica_fuse::Result<Upper> {
-    let is_squashed = options.ids.users.is_squashed() || options.ids.groups.is_squashed();
     let upper = UpperOptions {
-        ownership: if is_squashed {
-            Ownership::Attempted
-        } else {
-            Ownership::Real
-        },
+        ownership: ownership(options),
         xattrs: xattr_space(&paths.work),
         volatile: !options.syncs,
     };
     Upper::open(&paths.upper, &paths.work, upper)
+}
+
+/// Returns what becomes of the owners of what is made.
+fn ownership(options: &OverlayOptions) -> Ownership {
+    match options.xattr_permissions {
+        Some(StatOverride::Privileged) => Ownership::Privileged,
+        Some(StatOverride::Containers) => Ownership::Containers,
+        None if options.ids.users.is_squashed() || options.ids.groups.is_squashed() => {
+            Ownership::Attempted
+        }
+        None => Ownership::Real,
+    }
 }
 
 /// Returns where the marks of overlayfs can be written: root of a user namespace looks

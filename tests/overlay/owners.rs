@@ -132,3 +132,53 @@ fn where_all_are_one_nobody_minds_an_owner_that_cannot_be_given() {
     assert_eq!(text, "0:0\n0:0:640\n", "{}", stderr(&output));
     assert_eq!(owner(&stage.path("upper/file")), (OVERFLOW, OVERFLOW));
 }
+
+#[test]
+fn owners_modes_and_devices_in_attributes() {
+    let Some(stage) = Stage::of_root() else {
+        return;
+    };
+    for mode in ["1", "2"] {
+        let [upper, work] = ["upper", "work"].map(|name| format!("{name}{mode}"));
+        stage.directory(&upper);
+        stage.directory(&work);
+        chown(stage.path("lower/file"), Some(3), Some(4)).unwrap();
+        let options = format!(
+            "lowerdir=lower,upperdir={upper},workdir={work},dev,suid,xattr_permissions={mode}"
+        );
+        let daemon = stage.mount(&options);
+        let script = "
+            cd point
+            echo more >> file
+            echo new > new
+            chown 5:7 new
+            chmod 4755 new
+            mknod null c 1 3
+            echo nothing > null
+            mkfifo pipe";
+        let output = finish(stage.command("sh").args(["-ec", script]));
+        assert!(output.status.success(), "{mode}: {}", stderr(&output));
+        stage.unmount();
+        daemon.ends();
+        let daemon = stage.mount(&options);
+        let script = "cd point && stat -c '%n %u:%g %a %F %t,%T' file new null pipe && ls null";
+        let output = finish(stage.command("sh").args(["-ec", script]));
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        let expected = "\
+            file 3:4 644 regular file 0,0\n\
+            new 5:7 4755 regular file 0,0\n\
+            null 0:0 644 character special file 1,3\n\
+            pipe 0:0 644 fifo 0,0\n\
+            null\n";
+        assert_eq!(text, expected, "{mode}: {}", stderr(&output));
+        stage.unmount();
+        daemon.ends();
+        for name in ["file", "new", "null", "pipe"] {
+            let path = stage.path(&upper).join(name);
+            let metadata = fs::symlink_metadata(&path).unwrap();
+            assert!(metadata.is_file(), "{mode}: {name}");
+            assert_eq!(owner(&path), (0, 0), "{mode}: {name}");
+            assert_eq!(metadata.mode() & 0o7000, 0, "{mode}: {name}");
+        }
+    }
+}

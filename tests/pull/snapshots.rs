@@ -241,3 +241,43 @@ fn what_was_moved_or_changed_in_mode_is_so_after_a_commit() {
         ["file\nmoved\ncontent1", "again\nlower\n1content"],
     );
 }
+
+#[test]
+fn an_ordinary_user_has_the_owners_of_everybody() {
+    if !can_mount() {
+        return;
+    }
+    for_each_user(|mica, manifest| {
+        let point = mica.directory("point");
+        mica.ok(["snapshot", "prepare", "key", manifest.hex()]);
+        mount(mica, &["--rw"], "key", &point);
+        let script = r#"
+            cd "$1"
+            stat -c %u:%g file
+            echo more >>file
+            chown 5:7 file
+            chmod 4755 file
+            mkfifo pipe
+            mkdir directory
+            chown 8:9 directory
+            ln -s file link"#;
+        assert_eq!(mica.shell(script, &[&point]).unwrap(), "0:0\n");
+        umount(mica, &point);
+
+        let look = r#"cd "$1" && stat -c "%n %u:%g %a %F" file pipe directory"#;
+        let own = mica.shell("id -u && id -g", &[]).unwrap();
+        let own = own.trim_end().replace('\n', ":");
+        let umask = mica.shell("umask", &[]).unwrap();
+        assert_eq!(umask, "0022\n");
+        let expected = format!(
+            "file 5:7 4755 regular file\npipe {own} 644 fifo\ndirectory 8:9 755 directory\n"
+        );
+        mount(mica, &["--rw"], "key", &point);
+        assert_eq!(mica.shell(look, &[&point]).unwrap(), expected);
+        umount(mica, &point);
+        mica.ok(["snapshot", "commit", "name", "key"]);
+        mount(mica, &[], "name", &point);
+        assert_eq!(mica.shell(look, &[&point]).unwrap(), expected, "committed");
+        umount(mica, &point);
+    });
+}

@@ -61,7 +61,7 @@ impl ActiveView {
             self.upper.set_owner(&inode, set.uid, set.gid)?;
         }
         if let Some(mode) = set.mode {
-            inode.chmod(mode)?;
+            self.upper.set_mode(&inode, mode)?;
         } else if set.kill_privileges && !changes_owner {
             self.kill_privileges(&node, request.caller)?;
         }
@@ -85,7 +85,8 @@ impl ActiveView {
     /// The kernel does not learn it from the answer.
     pub(super) fn kill_privileges(&self, node: &Node, caller: Caller) -> Result<()> {
         let inode = self.inode(node)?;
-        let attr = inode.attr()?.attr;
+        self.upper.drop_stored_capability(&inode)?;
+        let attr = self.upper.attr(&inode)?.attr;
         let mode = attr.mode;
         let mut kept = mode & !SET_UID;
         // Of the groups that the caller is in only one is known.
@@ -95,7 +96,7 @@ impl ActiveView {
         if kept == mode {
             return Ok(());
         }
-        inode.chmod(kept)?;
+        self.upper.set_mode(&inode, kept)?;
         if let Some(notifier) = self.notifier.get() {
             notifier.attributes_changed(node.id);
         }

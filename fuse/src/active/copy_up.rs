@@ -86,9 +86,10 @@ impl ActiveView {
         let (staged, inode) = self.stage_copy(node, lower, &attr, contents)?;
         self.dress(&inode, lower, &attr)?;
         // Nothing but a file or a directory takes attributes of users.
+        let is_file = is_regular || self.upper.overrides() && node.file_type != FileType::Symlink;
         if attr.nlink == 1
             && !without_contents
-            && (is_regular || self.upper.options.xattrs == XattrSpace::Trusted)
+            && (is_file || self.upper.options.xattrs == XattrSpace::Trusted)
         {
             self.upper.set_number(&inode, node.state().ino)?;
         }
@@ -147,6 +148,9 @@ impl ActiveView {
                 })
             }
             file_type => work.stage(|work, name| {
+                if self.upper.overrides() {
+                    return Inode::make_file(work, name, Mode::RUSR | Mode::WUSR);
+                }
                 let (kind, mode) = (file_type.for_mknod(), Mode::RUSR | Mode::WUSR);
                 rustix::fs::mknodat(work, name, kind, mode, u64::from(attr.rdev))?;
                 Inode::at(work, name)
@@ -162,9 +166,7 @@ impl ActiveView {
         for (name, value) in self.lower.xattrs(lower)? {
             self.upper.carry_xattr(inode, &name, &value)?;
         }
-        if FileType::of_mode(attr.mode) != Some(FileType::Symlink) {
-            inode.chmod(attr.mode)?;
-        }
+        self.upper.set_permissions(inode, attr)?;
         inode.set_times(Some(SetTime::At(attr.atime)), Some(SetTime::At(attr.mtime)))
     }
 

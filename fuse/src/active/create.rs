@@ -3,7 +3,9 @@
 //! What belongs to the process that serves is made where it is to be, with the mask of
 //! the caller; anything else is made in the work directory and put into place complete.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+mod new;
+
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
@@ -16,24 +18,8 @@ use super::node::{Directory, Found, Node, Presence};
 use super::upper::{Inode, Staged, entry, with_umask};
 use crate::layer::marks::{NameMark, name_mark};
 use crate::view::LONGEST_NAME;
-use crate::{Caller, Error, FileType, NodeId, Operation, Reply, Request, Result};
-
-/// Something that is to be made.
-#[derive(Clone, Copy, Debug)]
-struct New<'a> {
-    caller: Caller,
-    umask: u32,
-    mode: u32,
-    what: What<'a>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum What<'a> {
-    Directory,
-    File,
-    Special { rdev: u32 },
-    Symlink { target: &'a [u8] },
-}
+use crate::{Error, FileType, NodeId, Operation, Reply, Request, Result};
+use new::{New, What, is_own, what_of};
 
 /// A directory in the work directory that gives what is made in it what the directory
 /// would where it is to be.
@@ -140,17 +126,21 @@ impl ActiveView {
         let nest = self.nest(&self.inode(&directory)?)?;
         let file = with_umask(umask, || {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-            let mode = Mode::from_raw_mode(mode & 0o7777);
+            let mode = self.mode_on_disk(mode);
             let place = nest
                 .as_ref()
                 .map_or(self.upper.work.fd(), |nest| nest.inode.fd());
             Ok(rustix::fs::openat(place, c".", flags, mode)?)
         })?;
         let inode = Inode(Arc::new(file));
-        if !is_own(request.caller) {
-            let Caller { uid, gid } = request.caller;
-            let gid = nest.and_then(|nest| nest.gid).unwrap_or(gid);
-            self.give(&inode, uid, gid)?;
+        if self.upper.overrides() || !is_own(request.caller) {
+            let new = New {
+                caller: request.caller,
+                umask,
+                mode,
+                what: What::File,
+            };
+            self.give(&inode, &new, nest.and_then(|nest| nest.gid))?;
         }
         let found = self.found(&inode)?;
         let (node, _) = self.nodes.adopt(None, FileType::Regular, found);
@@ -171,8 +161,9 @@ impl ActiveView {
         let mut inside = directory.directory_mut();
         let vacancy = self.vacancy(&directory, &mut inside, name)?;
         let above = self.directory_fd(&directory)?;
-        let inode = if is_own(new.caller) && !vacancy.is_whiteout {
-            new.make_at(above.as_fd(), name)?
+        let is_ready = is_own(new.caller) && !self.upper.overrides();
+        let inode = if is_ready && !vacancy.is_whiteout {
+            self.make_at(&new, above.as_fd(), name)?
         } else {
             let (staged, inode) = self.stage_new(&Inode(Arc::clone(&above)), &new)?;
             if matches!(new.what, What::Directory) && vacancy.is_over_lower {
@@ -208,32 +199,20 @@ impl ActiveView {
         let work = &self.upper.work;
         let (staged, inode) = match &nest {
             Some(nest) => work.stage(|work, name| {
-                let inode = new.make_at(nest.inode.fd(), name)?;
+                let inode = self.make_at(new, nest.inode.fd(), name)?;
                 rustix::fs::renameat(nest.inode.fd(), name, work, name)?;
                 Ok(inode)
             })?,
-            None => work.stage(|work, name| new.make_at(work, name))?,
+            None => work.stage(|work, name| self.make_at(new, work, name))?,
         };
-        let gid = nest.and_then(|nest| nest.gid).unwrap_or(new.caller.gid);
-        self.give(&inode, new.caller.uid, gid)?;
+        self.give(&inode, new, nest.and_then(|nest| nest.gid))?;
         Ok((staged, inode))
-    }
-
-    /// Gives something new to its owner.
-    fn give(&self, inode: &Inode, uid: u32, gid: u32) -> Result<()> {
-        let mode = inode.attr()?.attr.mode;
-        self.upper.set_owner(inode, Some(uid), Some(gid))?;
-        // A change of owner clears them, but those of a directory.
-        if mode & (libc::S_ISUID | libc::S_ISGID) != 0 && mode & libc::S_IFMT != libc::S_IFDIR {
-            inode.chmod(mode)?;
-        }
-        Ok(())
     }
 
     /// Makes a nest, where a directory has something to pass on.
     fn nest(&self, above: &Inode) -> Result<Option<Nest<'_>>> {
         const DEFAULT_ACL: &[u8] = b"system.posix_acl_default";
-        let parent = above.attr()?.attr;
+        let parent = self.upper.attr(above)?.attr;
         let gid = (parent.mode & libc::S_ISGID != 0).then_some(parent.gid);
         let default_acl = above.stored_xattr(DEFAULT_ACL)?;
         if gid.is_none() && default_acl.is_none() {
@@ -246,7 +225,7 @@ impl ActiveView {
         if let Some(acl) = default_acl {
             inode.set_stored_xattr(DEFAULT_ACL, &acl, 0)?;
         }
-        if gid.is_some() {
+        if gid.is_some() && !self.upper.overrides() {
             self.upper.set_owner(&inode, None, gid)?;
             inode.chmod(0o2700)?;
         }
@@ -331,44 +310,6 @@ impl ActiveView {
     }
 }
 
-impl New<'_> {
-    fn file_type(&self) -> FileType {
-        match self.what {
-            What::Directory => FileType::Directory,
-            What::File => FileType::Regular,
-            What::Symlink { .. } => FileType::Symlink,
-            What::Special { .. } => FileType::of_mode(self.mode).unwrap_or(FileType::Regular),
-        }
-    }
-
-    /// Makes it under a name that is free.
-    fn make_at(&self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<Inode> {
-        let mode = Mode::from_raw_mode(self.mode & 0o7777);
-        with_umask(self.umask, || {
-            match self.what {
-                What::File => {
-                    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-                    let file: OwnedFd = rustix::fs::openat(directory, name, flags, mode)?;
-                    return Ok(Inode(Arc::new(file)));
-                }
-                What::Directory => rustix::fs::mkdirat(directory, name, mode)?,
-                What::Special { rdev } => {
-                    let kind = self.file_type().for_mknod();
-                    rustix::fs::mknodat(directory, name, kind, mode, u64::from(rdev))?;
-                }
-                What::Symlink { target } => rustix::fs::symlinkat(target, directory, name)?,
-            }
-            Inode::at(directory, name)
-        })
-    }
-}
-
-impl What<'_> {
-    fn is_directory(self) -> bool {
-        matches!(self, Self::Directory)
-    }
-}
-
 /// Puts what was staged where a name is free, over a whiteout if there is one.
 pub(super) fn fill(
     inside: &Directory,
@@ -409,17 +350,6 @@ pub(super) fn clear_whiteout_file(
     }
 }
 
-/// Returns what `mknod` is to make.
-fn what_of(mode: u32, rdev: u32) -> Result<What<'static>> {
-    match FileType::of_mode(mode) {
-        Some(FileType::Regular) | None => Ok(What::File),
-        // Nobody could tell it from a whiteout.
-        Some(FileType::CharDevice) if rdev == 0 => Err(Error::Refused(Errno::PERM)),
-        Some(FileType::Directory) => Err(Error::Refused(Errno::PERM)),
-        Some(_) => Ok(What::Special { rdev }),
-    }
-}
-
 /// Refuses names that are too long, or would be marks.
 pub(super) fn refuse_reserved(name: &[u8]) -> Result<()> {
     if name.len() > LONGEST_NAME {
@@ -429,10 +359,4 @@ pub(super) fn refuse_reserved(name: &[u8]) -> Result<()> {
         return Err(Error::Refused(Errno::INVAL));
     }
     Ok(())
-}
-
-/// Returns whether what this process makes belongs to the caller already.
-fn is_own(caller: Caller) -> bool {
-    rustix::process::geteuid().as_raw() == caller.uid
-        && rustix::process::getegid().as_raw() == caller.gid
 }

@@ -10,8 +10,6 @@ use super::upper::entry;
 use crate::kernel::backing::Backing;
 use crate::{Caller, Error, FileType, NodeId, Opened, Reply, Result};
 
-const SET_ID: u32 = libc::S_ISUID | libc::S_ISGID;
-
 impl ActiveView {
     /// Answers the opening of a file. One that is opened to be written is copied up
     /// first; one that is cut to nothing needs no contents for that, and may lose its set-id
@@ -44,16 +42,16 @@ impl ActiveView {
             (Some(_), Presence::Upper(_)) => Some(self.file(node)?),
             _ => None,
         };
-        let has_set_id = match &file {
+        let has_privileges = match &file {
             // The kernel writes with the rights of this process, which would leave them.
-            Some(file) => file.attr()?.attr.mode & SET_ID != 0,
+            Some(file) => self.upper.has_privileges(file)?,
             None => false,
         };
         let mut state = node.state();
         let is_first = state.opens == 0;
         state.opens += 1;
         if let (Some(backings), Some(file), true, false) =
-            (self.backings.get(), file, is_first, has_set_id)
+            (self.backings.get(), file, is_first, has_privileges)
             && let Ok(backing) = backings.register(file.fd())
         {
             state.backing = Some(backing);

@@ -98,7 +98,7 @@ impl ActiveView {
 
     fn resolve_upper(&self, node: &Node, directory: &Directory, name: &[u8]) -> Result<Resolved> {
         let inode = Inode::at(self.directory_fd(node)?, name)?;
-        let real = inode.attr()?;
+        let real = self.upper.attr(&inode)?;
         let marks = UpperMarks::read(&inode)?;
         let lower = self.merged_with(directory.lower, name, &real, &marks)?;
         let upper = real.attr.ino;

@@ -7,6 +7,7 @@
 pub(super) mod entry;
 mod inode;
 mod marks;
+mod permissions;
 mod thread;
 mod work;
 
@@ -21,6 +22,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::layer::directory::xattr;
+use crate::layer::override_stat::OverrideName;
 use crate::{Error, Result, StatFs};
 use work::Work;
 
@@ -55,6 +58,11 @@ pub enum Ownership {
     /// They are those of the inodes as far as this process may and can give them: nobody
     /// is shown them.
     Attempted,
+    /// They are said by `security.fuseoverlayfs.override_stat` of the inodes, with their
+    /// modes and types (rule 17), or by the attribute that the root of the upper has for it.
+    Privileged,
+    /// As `Privileged`, with `user.containers.override_stat`.
+    Containers,
 }
 
 /// How an upper is used.
@@ -73,6 +81,8 @@ pub struct UpperOptions {
 pub struct Upper {
     label: PathBuf,
     root: OwnedFd,
+    /// The attribute that says what inodes are, where one does.
+    override_name: Option<OverrideName>,
     pub(super) work: Work,
     pub(super) options: UpperOptions,
     /// Keeps others from using the two directories at the same time.
@@ -95,8 +105,11 @@ impl Upper {
             return Err(Error::system("use as work directory", work)(Errno::XDEV));
         }
         let locks = [lock(&root, upper)?, lock(&work_root, work)?];
+        let names =
+            xattr::stored_names(&root).map_err(Error::system("list attributes of", upper))?;
         Ok(Self {
             label: upper.to_owned(),
+            override_name: permissions::override_name(options.ownership, &names),
             root,
             work: Work::open(&work_root, work, options)?,
             options,
@@ -129,29 +142,9 @@ impl Upper {
         })
     }
 
-    /// Sets the owner of an inode.
-    pub(super) fn set_owner(
-        &self,
-        inode: &Inode,
-        uid: Option<u32>,
-        gid: Option<u32>,
-    ) -> Result<()> {
-        match inode.chown(uid, gid) {
-            // EINVAL: no user of this process's namespace.
-            Err(Error::Refused(Errno::PERM | Errno::INVAL))
-                if self.options.ownership == Ownership::Attempted =>
-            {
-                Ok(())
-            }
-            // Without privilege everything belongs to the one user.
-            Err(Error::Refused(Errno::PERM)) if self.options.xattrs == XattrSpace::User => Ok(()),
-            set => set,
-        }
-    }
-
     /// Gives a copy an attribute of what it is copied from.
     pub(super) fn carry_xattr(&self, inode: &Inode, shown: &[u8], value: &[u8]) -> Result<()> {
-        let Some(stored) = crate::layer::marks::stored_xattr(shown) else {
+        let Some(stored) = self.stored_xattr(shown) else {
             return Ok(());
         };
         match inode.set_stored_xattr(&stored, value, 0) {

@@ -6,7 +6,6 @@ use rustix::io::Errno;
 
 use super::copy_up::Contents;
 use super::{ActiveView, asked};
-use crate::layer::marks;
 use crate::view::{listed, sized};
 use crate::{Error, NodeId, Operation, Reply, Request, Result};
 
@@ -17,7 +16,8 @@ impl ActiveView {
             let operation = Operation::GetXattr { name, size };
             return or_none(self.lower.answer(&asked(lower, operation)), Errno::NODATA);
         }
-        let value = self.inode(&*self.node(id)?)?.xattr(name)?;
+        let inode = self.inode(&*self.node(id)?)?;
+        let value = self.upper.xattr(&inode, name)?;
         sized(
             Cow::Owned(value.ok_or(Error::Refused(Errno::NODATA))?),
             size,
@@ -30,7 +30,7 @@ impl ActiveView {
         let node = self.node(id)?;
         let names = match node.lower_alone() {
             Some(lower) => self.lower.xattr_names(lower)?,
-            None => self.inode(&node)?.xattr_names()?,
+            None => self.upper.xattr_names(&self.inode(&node)?)?,
         };
         sized(Cow::Owned(listed(names, self.access, request.caller)), size)
     }
@@ -44,21 +44,30 @@ impl ActiveView {
         flags: u32,
         kill_sgid: bool,
     ) -> Result<Reply<'_>> {
-        let stored = marks::stored_xattr(name).ok_or(Error::Refused(Errno::PERM))?;
+        let stored = self
+            .upper
+            .stored_xattr(name)
+            .ok_or(Error::Refused(Errno::PERM))?;
         let node = self.node(id)?;
         self.copy_up(&node, Contents::Later)?;
         let inode = self.inode(&node)?;
         inode.set_stored_xattr(&stored, value, flags)?;
+        if name == b"system.posix_acl_access" && self.upper.overrides() {
+            self.upper.follow_access_list(&inode)?;
+        }
         if kill_sgid {
-            let mode = inode.attr()?.attr.mode;
-            inode.chmod(mode & !libc::S_ISGID)?;
+            let mode = self.upper.attr(&inode)?.attr.mode;
+            self.upper.set_mode(&inode, mode & !libc::S_ISGID)?;
         }
         Ok(Reply::Done)
     }
 
     /// Takes an attribute away.
     pub(super) fn remove_xattr(&self, id: NodeId, name: &[u8]) -> Result<Reply<'_>> {
-        let stored = marks::stored_xattr(name).ok_or(Error::Refused(Errno::PERM))?;
+        let stored = self
+            .upper
+            .stored_xattr(name)
+            .ok_or(Error::Refused(Errno::PERM))?;
         let node = self.node(id)?;
         let is_acl = name.starts_with(b"system.posix_acl_");
         // What is not there is not worth a copy; to take an access list away that is not

@@ -69,8 +69,11 @@ impl OverrideName {
     }
 
     /// Returns the name under which an attribute of such a layer is shown, or `None`
-    /// where it is hidden.
+    /// where it is hidden, as the one that says what inodes are.
     pub(crate) fn shown_xattr(self, stored: &[u8]) -> Option<Cow<'_, [u8]>> {
+        if stored == self.as_bytes() {
+            return None;
+        }
         if self != Self::Containers {
             return Some(Cow::Borrowed(stored));
         }
@@ -85,6 +88,9 @@ impl OverrideName {
     /// Returns the name that such a layer has for a shown attribute, the inverse of
     /// [`Self::shown_xattr`].
     pub(crate) fn stored_xattr(self, shown: &[u8]) -> Option<Cow<'_, [u8]>> {
+        if shown == self.as_bytes() {
+            return None;
+        }
         if self != Self::Containers {
             return Some(Cow::Borrowed(shown));
         }
@@ -117,10 +123,6 @@ impl OverrideStat {
     }
 
     /// Returns the value that says this.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the writable view is to write it")
-    )]
     pub(crate) fn to_value(self) -> Vec<u8> {
         let Self {
             uid,

@@ -12,6 +12,7 @@ mod model;
 mod on_disk;
 mod oracle;
 mod overridden;
+mod overriding;
 mod packing;
 mod rules;
 mod walked;

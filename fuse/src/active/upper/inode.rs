@@ -24,6 +24,17 @@ impl Inode {
         Ok(Self(Arc::new(fd)))
     }
 
+    /// Makes a regular file, open for reading and writing.
+    pub(in crate::active) fn make_file(
+        directory: impl AsFd,
+        name: &[u8],
+        mode: Mode,
+    ) -> Result<Self> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(directory, name, flags, mode)?;
+        Ok(Self(Arc::new(file)))
+    }
+
     /// Returns the descriptor.
     pub(in crate::active) fn fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -100,9 +111,10 @@ impl Inode {
         Ok(rustix::fs::removexattr(self.path(), name)?)
     }
 
-    /// Returns the value of the attribute that is shown as `name`.
-    pub(in crate::active) fn xattr(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
-        Ok(xattr::value(&self.0, name)?)
+    /// Returns the value of an attribute by the name that is on disk; an error where the
+    /// file system has none.
+    pub(super) fn value(&self, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(xattr::stored_value(&self.0, name)?)
     }
 
     /// Returns the value of an attribute by the name that is on disk.
@@ -115,8 +127,8 @@ impl Inode {
         }
     }
 
-    /// Returns the names of the attributes that are shown.
-    pub(in crate::active) fn xattr_names(&self) -> Result<Vec<Vec<u8>>> {
+    /// Returns the names of the attributes that are no marks.
+    pub(super) fn xattr_names(&self) -> Result<Vec<Vec<u8>>> {
         Ok(xattr::names(&self.0)?)
     }
 
