@@ -5,6 +5,8 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use mica_fuse::session::{CacheMode, MountOptions};
 use mica_fuse::{
@@ -12,11 +14,16 @@ use mica_fuse::{
     ViewOptions, XattrSpace,
 };
 use rustix::fs::XattrFlags;
+use rustix::io::Errno;
 
 use super::{Identity, OverlayError, OverlayOptions, StatOverride, UpperPaths};
 
 /// The attribute that tells whether this process can write those of overlayfs.
 const PROBE: &str = "trusted.overlay.probe";
+
+/// How long an upper may be in use by another mount: an unmount returns before the process
+/// that served has ended, and callers mount the same directories again at once.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Opens what the options name. Relative paths are those of this process.
 pub(super) fn open(options: &OverlayOptions) -> Result<Tree, OverlayError> {
@@ -61,12 +68,20 @@ pub(super) fn mount_options(options: &OverlayOptions, identity: Identity) -> Mou
 }
 
 fn open_upper(paths: &UpperPaths, options: &OverlayOptions) -> mica_fuse::Result<Upper> {
-    let upper = UpperOptions {
+    let how = UpperOptions {
         ownership: ownership(options),
         xattrs: xattr_space(&paths.work),
         volatile: !options.syncs,
     };
-    Upper::open(&paths.upper, &paths.work, upper)
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Upper::open(&paths.upper, &paths.work, how) {
+            Err(error) if error.errno() == Errno::BUSY && Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Returns what becomes of the owners of what is made.

@@ -8,7 +8,10 @@ mod stage;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::Signal;
 use stage::{Daemon, Stage, eventually, finish, stderr};
 
@@ -205,6 +208,22 @@ fn changes_go_to_the_upper() {
     let written = fs::write(stage.path("point/file"), "").unwrap_err();
     assert_eq!(written.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
     assert_eq!(fs::read(stage.path("point/file")).unwrap(), b"changed\n");
+    stage.unmount();
+    daemon.ends();
+}
+
+#[test]
+fn an_upper_that_was_in_use_a_moment_ago_is_waited_for() {
+    let stage = Stage::new();
+    // As a process holds it whose mount is gone and which has not ended yet.
+    let held = fs::File::open(stage.path("upper")).unwrap();
+    flock(&held, FlockOperation::LockExclusive).unwrap();
+    let ends = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        drop(held);
+    });
+    let daemon = stage.mount("lowerdir=lower,upperdir=upper,workdir=work");
+    ends.join().unwrap();
     stage.unmount();
     daemon.ends();
 }

@@ -9,9 +9,11 @@
 //! - `RENAME_WHITEOUT` (rule 27): overlayfs refuses it, and it has a test of its own.
 //! - Names that start with `.wh.` (rule 28), and attributes of overlayfs itself (rule 32).
 
+use mica_fuse::session::CacheMode;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
+use crate::mount::usual_cache;
 use crate::operation::{Change, Look, Operation, Target};
 use crate::seen::{Mtime, Seen};
 use crate::side::{Answer, Outcome};
@@ -89,6 +91,17 @@ const TABLE: &[Allowed] = &[
         },
     },
     Allowed {
+        why: "rule 31: set-id bits that a file got while it was open stay where the kernel \
+              writes it by itself",
+        only_with_metacopy: false,
+        permits: |compared| {
+            usual_cache() == CacheMode::Passthrough
+                && same_but(compared, |kernel, subject| {
+                    kernel.mode |= subject.mode & (libc::S_ISUID | libc::S_ISGID);
+                })
+        },
+    },
+    Allowed {
         why: "rule 32: the kernel measures the buffer for names by its own attributes too",
         only_with_metacopy: false,
         permits: |compared| {
@@ -147,8 +160,6 @@ pub(crate) fn is_avoided(operation: &Operation, operands: &[Result<Stat, Errno>]
         // To change a pipe or a device of a lower that has no name any more gives it its
         // name back, in the upper (rule 29).
         (Target::Open(_), _) if any(is_special) => any(|stat| stat.st_nlink == 0),
-        // A file that the kernel writes by itself keeps set-id bits that it got while open.
-        (Target::Open(_), Change::Mode(mode)) => mode.0 & 0o6000 != 0,
         // Whether it counts as a modification depends on the file system.
         (Target::Path(..), Change::Size(size)) => operands
             .iter()

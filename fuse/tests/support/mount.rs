@@ -203,7 +203,7 @@ impl Drop for Serving {
 }
 
 /// As `mica` mounts, unless `MICA_TEST_CACHE` says `through` or `writeback`.
-fn usual_cache() -> CacheMode {
+pub(crate) fn usual_cache() -> CacheMode {
     match std::env::var("MICA_TEST_CACHE").as_deref() {
         Ok("through") => CacheMode::Through,
         Ok("writeback") => CacheMode::Writeback,
