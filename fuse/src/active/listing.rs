@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::lookup::Resolved;
-use super::node::Node;
+use super::node::{Found, Node, Presence};
 use super::{ActiveView, asked};
-use crate::{DirEntry, Error, FileType, Ino, Listing, NodeId, Operation, Reply, Result};
+use crate::{
+    Attr, DirEntry, Entry, Error, FileType, Ino, Listing, NodeId, Operation, Reply, Result,
+};
 
 /// The first cookie of names that only the upper has.
 const OWN: u64 = 1 << 62;
@@ -64,26 +66,75 @@ struct Walk<'v> {
 impl<'v> Walk<'v> {
     fn step(&mut self) -> Result<Option<DirEntry<'v>>> {
         loop {
-            let (name, next) = match self.cookie {
+            let (name, next, below) = match self.cookie {
                 0 => return Ok(Some(dot(self.directory.state().ino, 1, b"."))),
                 1 => return Ok(Some(dot(self.parent_ino(), 2, b".."))),
                 cookie if cookie < OWN => {
-                    let Some(found) = self.next_below()? else {
+                    let Some(below) = self.next_below()? else {
                         self.cookie = OWN;
                         continue;
                     };
-                    found
+                    (below.name.to_vec(), below.next, Some(below))
                 }
                 cookie => match self.next_own(cookie - OWN)? {
-                    Some(found) => found,
+                    Some((name, next)) => (name, next, None),
                     None => return Ok(None),
                 },
             };
             self.cookie = next;
-            if let Some(entry) = self.entry(name, next)? {
-                return Ok(Some(entry));
+            let untouched = below.map(|below| self.untouched(&below)).transpose()?;
+            let entry = match untouched.flatten() {
+                Some(entry) => Some(entry),
+                None => self.entry(name, next)?,
+            };
+            if entry.is_some() {
+                return Ok(entry);
             }
         }
+    }
+
+    /// Returns the entry of a name of the layers below that the upper does not have, from
+    /// what their listing said of it.
+    fn untouched(&self, below: &DirEntry<'_>) -> Result<Option<DirEntry<'v>>> {
+        let view = self.view;
+        let give_back = || {
+            if let Some(entry) = below.entry {
+                view.give_back(entry.node);
+            }
+        };
+        let inside = view.loaded(&self.directory).inspect_err(|_| give_back())?;
+        let names = inside.names.as_ref();
+        if names.is_some_and(|names| names.get(&below.name).is_some()) {
+            give_back();
+            return Ok(None);
+        }
+        let mut shown = DirEntry {
+            ino: below.ino,
+            next: below.next,
+            file_type: below.file_type,
+            name: below.name.to_vec().into(),
+            entry: None,
+        };
+        if let Some(entry) = below.entry {
+            let resolved = Resolved {
+                file_type: below.file_type,
+                found: Found {
+                    ino: entry.attr.ino,
+                    presence: Presence::Lower,
+                    lower: Some(entry.node),
+                },
+            };
+            let node = view.adopt(self.directory.id, &below.name, resolved);
+            let ino = node.state().ino;
+            let entry = Entry {
+                node: node.id,
+                attr: Attr { ino, ..entry.attr },
+            };
+            (shown.ino, shown.entry) = (ino, Some(entry));
+        } else if let Some(node) = view.nodes.child(self.directory.id, &below.name) {
+            shown.ino = node.state().ino;
+        }
+        Ok(Some(shown))
     }
 
     fn entry(&self, name: Vec<u8>, next: u64) -> Result<Option<DirEntry<'v>>> {
@@ -109,27 +160,25 @@ impl<'v> Walk<'v> {
         }))
     }
 
-    /// Returns the next name that the layers below have and the upper does not hide.
-    fn next_below(&mut self) -> Result<Option<(Vec<u8>, u64)>> {
+    /// Returns the next entry of the layers below.
+    fn next_below(&mut self) -> Result<Option<DirEntry<'v>>> {
         let Some(lower) = self.directory.directory().lower else {
             return Ok(None);
         };
         if self.below.is_none() {
             let offset = self.cookie;
-            let Reply::Listing(listing) = self
-                .view
-                .lower
-                .answer(&asked(lower, Operation::ReadDir { offset }))?
-            else {
+            let operation = if self.with_entries {
+                Operation::ReadDirPlus { offset }
+            } else {
+                Operation::ReadDir { offset }
+            };
+            let Reply::Listing(listing) = self.view.lower.answer(&asked(lower, operation))? else {
                 return Err(Error::Refused(Errno::IO));
             };
             self.below = Some(listing);
         }
         let entries = self.below.as_mut().map(|listing| &mut listing.entries);
-        let Some(entry) = entries.and_then(Iterator::next).transpose()? else {
-            return Ok(None);
-        };
-        Ok(Some((entry.name.into_owned(), entry.next)))
+        entries.and_then(Iterator::next).transpose()
     }
 
     fn next_own(&self, place: u64) -> Result<Option<(Vec<u8>, u64)>> {
