@@ -247,8 +247,7 @@ impl ActiveView {
             return Err(Error::Refused(Errno::NOENT));
         }
         self.load(node, inside)?;
-        let upper = inside.names.as_ref().and_then(|names| names.get(name));
-        match upper {
+        match inside.name(name) {
             Some(found) if found.kind == Kind::Whiteout => Ok(Vacancy {
                 is_whiteout: true,
                 is_over_lower: found.is_over_lower,

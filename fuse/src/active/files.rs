@@ -73,11 +73,11 @@ impl ActiveView {
         let has_name = self.nodes.place(id).is_some();
         let mut state = node.state();
         state.opens = state.opens.saturating_sub(1);
-        let mut closed = None;
+        let mut closed = (None, None);
         if state.opens == 0 {
-            closed = Some((state.backing.take(), None));
+            closed.0 = state.backing.take();
             if has_name {
-                closed = closed.map(|(backing, _)| (backing, state.kept.take()));
+                closed.1 = state.kept.take();
                 state.is_file = false;
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::lookup::Resolved;
-use super::node::{Found, Node, Presence};
+use super::node::Node;
 use super::{ActiveView, asked};
 use crate::{
     Attr, DirEntry, Entry, Error, FileType, Ino, Listing, NodeId, Operation, Reply, Result,
@@ -103,8 +103,7 @@ impl<'v> Walk<'v> {
             }
         };
         let inside = view.loaded(&self.directory).inspect_err(|_| give_back())?;
-        let names = inside.names.as_ref();
-        if names.is_some_and(|names| names.get(&below.name).is_some()) {
+        if inside.name(&below.name).is_some() {
             give_back();
             return Ok(None);
         }
@@ -116,14 +115,7 @@ impl<'v> Walk<'v> {
             entry: None,
         };
         if let Some(entry) = below.entry {
-            let resolved = Resolved {
-                file_type: below.file_type,
-                found: Found {
-                    ino: entry.attr.ino,
-                    presence: Presence::Lower,
-                    lower: Some(entry.node),
-                },
-            };
+            let resolved = Resolved::below(&entry);
             let node = view.adopt(self.directory.id, &below.name, resolved);
             let ino = node.state().ino;
             let entry = Entry {

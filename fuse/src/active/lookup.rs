@@ -21,6 +21,20 @@ pub(super) struct Resolved {
     pub(super) found: Found,
 }
 
+impl Resolved {
+    /// Returns what an entry of the layers below stands for where the upper has nothing of it.
+    pub(super) fn below(entry: &Entry) -> Self {
+        Self {
+            file_type: file_type(entry),
+            found: Found {
+                ino: entry.attr.ino,
+                presence: Presence::Lower,
+                lower: Some(entry.node),
+            },
+        }
+    }
+}
+
 impl ActiveView {
     /// Answers a look-up, which counts as a reference to the node.
     pub(super) fn look_up(&self, directory: NodeId, name: &[u8]) -> Result<Reply<'_>> {
@@ -81,18 +95,12 @@ impl ActiveView {
         if name_mark(name) != NameMark::None {
             return Ok(None);
         }
-        let upper = directory.names.as_ref().and_then(|names| names.get(name));
-        match upper.map(|name| name.kind) {
+        match directory.name(name).map(|name| name.kind) {
             Some(Kind::Whiteout) => Ok(None),
             Some(Kind::Entry(_)) => self.resolve_upper(node, directory, name).map(Some),
-            None => Ok(self.below(directory.lower, name)?.map(|entry| Resolved {
-                file_type: file_type(&entry),
-                found: Found {
-                    ino: entry.attr.ino,
-                    presence: Presence::Lower,
-                    lower: Some(entry.node),
-                },
-            })),
+            None => Ok(self
+                .below(directory.lower, name)?
+                .map(|entry| Resolved::below(&entry))),
         }
     }
 
@@ -141,8 +149,7 @@ impl ActiveView {
         };
         let entry = match marks.redirect.as_deref() {
             Some(path) if path.starts_with(b"/") => self.lower.node_at(path)?,
-            Some(name) => self.below(lower, name)?,
-            None => self.below(lower, name)?,
+            beside => self.below(lower, beside.unwrap_or(name))?,
         };
         match entry {
             Some(entry) if file_type(&entry) == wanted => Ok(Some(entry)),
@@ -220,6 +227,6 @@ impl ActiveView {
 }
 
 /// Returns the type of an entry of the layers below.
-pub(super) fn file_type(entry: &Entry) -> FileType {
+fn file_type(entry: &Entry) -> FileType {
     FileType::of_mode(entry.attr.mode).unwrap_or(FileType::Regular)
 }

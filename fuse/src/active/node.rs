@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::names::Names;
+use super::names::{Name, Names};
 use super::upper::Inode;
 use crate::kernel::backing::Backing;
 use crate::{Attr, FileType, Ino, NodeId};
@@ -73,6 +73,13 @@ pub(super) struct Directory {
     pub(super) lower: Option<NodeId>,
     /// It was taken away; nothing can be made in it.
     pub(super) is_removed: bool,
+}
+
+impl Directory {
+    /// Returns what the upper has for a name; its names have to be read.
+    pub(super) fn name(&self, name: &[u8]) -> Option<&Name> {
+        self.names.as_ref()?.get(name)
+    }
 }
 
 impl Node {

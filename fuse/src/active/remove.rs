@@ -13,14 +13,35 @@ use crate::{Attr, Error, FileType, NodeId, Operation, Reply, Result};
 impl ActiveView {
     /// Answers `unlink`. Nothing is copied up for it.
     pub(super) fn unlink(&self, directory: NodeId, name: &[u8]) -> Result<Reply<'_>> {
+        self.take_away(directory, name, |directory, victim| {
+            if victim.is_directory() {
+                return Err(Error::Refused(Errno::ISDIR));
+            }
+            self.unlink_node(directory, name, victim)
+        })
+    }
+
+    /// Answers `rmdir`.
+    pub(super) fn rmdir(&self, directory: NodeId, name: &[u8]) -> Result<Reply<'_>> {
+        self.take_away(directory, name, |directory, victim| {
+            if !victim.is_directory() {
+                return Err(Error::Refused(Errno::NOTDIR));
+            }
+            self.rmdir_node(directory, name, victim)
+        })
+    }
+
+    /// Has the node of a name removed, to which there is a reference meanwhile.
+    fn take_away(
+        &self,
+        directory: NodeId,
+        name: &[u8],
+        remove: impl FnOnce(&Node, &Node) -> Result<()>,
+    ) -> Result<Reply<'_>> {
         let directory = self.directory(directory)?;
         let victim = self.child(&directory, name)?;
         let victim = victim.ok_or(Error::Refused(Errno::NOENT))?;
-        let removed = if victim.is_directory() {
-            Err(Error::Refused(Errno::ISDIR))
-        } else {
-            self.unlink_node(&directory, name, &victim)
-        };
+        let removed = remove(&directory, &victim);
         self.forget(victim.id, 1);
         removed.map(|()| Reply::Done)
     }
@@ -32,8 +53,9 @@ impl ActiveView {
         self.load(directory, &mut inside)?;
         let above = self.directory_fd(directory)?;
         self.keep(victim)?;
-        let found = inside.names.as_ref().and_then(|names| names.get(name));
-        let found = found.map(|found| (found.kind, found.is_over_lower));
+        let found = inside
+            .name(name)
+            .map(|found| (found.kind, found.is_over_lower));
         match found {
             Some((Kind::Whiteout, _)) => return Err(Error::Refused(Errno::NOENT)),
             Some((Kind::Entry(_), false)) => entry::unlink(&above, name)?,
@@ -46,20 +68,6 @@ impl ActiveView {
         Ok(())
     }
 
-    /// Answers `rmdir`.
-    pub(super) fn rmdir(&self, directory: NodeId, name: &[u8]) -> Result<Reply<'_>> {
-        let directory = self.directory(directory)?;
-        let victim = self.child(&directory, name)?;
-        let victim = victim.ok_or(Error::Refused(Errno::NOENT))?;
-        let removed = if victim.is_directory() {
-            self.rmdir_node(&directory, name, &victim)
-        } else {
-            Err(Error::Refused(Errno::NOTDIR))
-        };
-        self.forget(victim.id, 1);
-        removed.map(|()| Reply::Done)
-    }
-
     fn rmdir_node(&self, directory: &Node, name: &[u8], victim: &Node) -> Result<()> {
         self.copy_up_directory(directory)?;
         let _tree = self.still_tree();
@@ -69,8 +77,9 @@ impl ActiveView {
         self.refuse_unless_empty(victim, &mut within)?;
         let above = self.directory_fd(directory)?;
         self.keep(victim)?;
-        let found = inside.names.as_ref().and_then(|names| names.get(name));
-        let found = found.map(|found| (found.kind, found.is_over_lower));
+        let found = inside
+            .name(name)
+            .map(|found| (found.kind, found.is_over_lower));
         match found {
             Some((Kind::Whiteout, _)) => return Err(Error::Refused(Errno::NOENT)),
             Some((Kind::Entry(_), true)) => {

@@ -269,8 +269,7 @@ impl ActiveView {
     /// Returns whether the layers below have a name of a directory.
     fn is_over_lower(&self, directory: &Node, name: &[u8]) -> Result<bool> {
         let inside = self.loaded(directory)?;
-        let upper = inside.names.as_ref().and_then(|names| names.get(name));
-        match (upper, inside.lower) {
+        match (inside.name(name), inside.lower) {
             (Some(found), _) => Ok(found.is_over_lower),
             (None, Some(lower)) => self.lower.has_name(lower, name),
             (None, None) => Ok(false),
