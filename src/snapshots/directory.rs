@@ -135,7 +135,7 @@ impl Directories {
     /// Keeps all others from using the directory.
     pub(super) fn hold_alone(&self, name: &str, id: SnapshotId) -> Result<Hold, SnapshotError> {
         let lock = self.lock(name, id)?;
-        if !lock.try_upgrade()? {
+        if !lock.upgrade_in_a_moment()? {
             return Err(SnapshotError::InUse(name.to_owned()));
         }
         Ok(Hold { _lock: lock })
@@ -144,7 +144,7 @@ impl Directories {
     /// Keeps others from changing what is in the directory.
     pub(super) fn hold_shared(&self, name: &str, id: SnapshotId) -> Result<Hold, SnapshotError> {
         let lock = self.lock(name, id)?;
-        if !lock.try_share()? {
+        if !lock.share_in_a_moment()? {
             return Err(SnapshotError::InUse(name.to_owned()));
         }
         Ok(Hold { _lock: lock })

@@ -20,6 +20,9 @@ use crate::publish;
 
 /// How long a waiter sleeps before it tries again.
 const RETRY: Duration = Duration::from_millis(20);
+/// How long a lock that was let go may seem held: a child that another thread has just
+/// forked has all of its parent's files open until it runs its program.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// A lock could not be had.
 #[derive(Debug, Error)]
@@ -87,18 +90,13 @@ impl Locks {
         limit: Duration,
     ) -> Result<FileLock, LockError> {
         let lock = self.open(name)?;
-        let start = Instant::now();
-        while !lock.try_upgrade()? {
-            let waited = start.elapsed();
-            if waited >= limit {
-                return Err(LockError::TimedOut {
-                    path: lock.path,
-                    waited,
-                });
-            }
-            std::thread::sleep(RETRY.min(limit));
+        if retried(limit, || lock.try_upgrade())? {
+            return Ok(lock);
         }
-        Ok(lock)
+        Err(LockError::TimedOut {
+            path: lock.path,
+            waited: limit,
+        })
     }
 
     /// Waits without end, and without a thread, for the lock held alone.
@@ -149,6 +147,16 @@ impl FileLock {
         self.try_flock(FlockOperation::NonBlockingLockExclusive)
     }
 
+    /// Like [`Self::try_share`], but is not misled by a process that was just started.
+    pub(crate) fn share_in_a_moment(&self) -> Result<bool, LockError> {
+        retried(MOMENT, || self.try_share())
+    }
+
+    /// Like [`Self::try_upgrade`], but is not misled by a process that was just started.
+    pub(crate) fn upgrade_in_a_moment(&self) -> Result<bool, LockError> {
+        retried(MOMENT, || self.try_upgrade())
+    }
+
     /// Waits until the lock is held shared.
     pub(crate) fn share(&self) -> Result<(), LockError> {
         self.flock(FlockOperation::LockShared)
@@ -177,6 +185,21 @@ impl FileLock {
             source: errno.into(),
         }
     }
+}
+
+/// Tries until it works or the time is over; says whether it worked.
+fn retried(
+    limit: Duration,
+    attempt: impl Fn() -> Result<bool, LockError>,
+) -> Result<bool, LockError> {
+    let start = Instant::now();
+    while !attempt()? {
+        if start.elapsed() >= limit {
+            return Ok(false);
+        }
+        std::thread::sleep(RETRY.min(limit));
+    }
+    Ok(true)
 }
 
 #[cfg(test)]
