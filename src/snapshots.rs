@@ -11,7 +11,6 @@ mod chain;
 mod create;
 mod directory;
 mod error;
-mod labels;
 mod mounts;
 mod pack;
 mod usage;
@@ -19,6 +18,7 @@ mod usage;
 use jiff::Timestamp;
 use rustix::io::Errno;
 
+use crate::labels;
 use crate::layers::{LayerError, Layers};
 use crate::meta::{Kind, Labels, Meta, Namespace, SnapshotId, SnapshotRecord, Transaction, Usage};
 use crate::store::Store;
@@ -29,8 +29,11 @@ use directory::failed_call;
 pub(crate) use chain::{commit_chain, needed};
 pub(crate) use directory::Directories;
 pub use directory::Hold;
-pub use error::{ErrorClass, SnapshotError};
+pub use error::SnapshotError;
 pub use mounts::{SnapshotMounts, SnapshotUpper, SnapshotUse};
+
+/// The label that names the snapshot which a prepare is to end in.
+const TARGET: &str = "containerd.io/snapshot.ref";
 
 /// The snapshots of one namespace.
 #[derive(Debug, Clone)]
@@ -136,7 +139,7 @@ impl Snapshots {
     ) -> Result<SnapshotRecord, SnapshotError> {
         self.meta.write(|transaction| {
             let mut record = find(transaction, &self.namespace, name)?;
-            record.labels = labels::updated(name, &record.labels, labels, mask)?;
+            record.labels = labels::updated("snapshot", name, &record.labels, labels, mask)?;
             record.updated = Timestamp::now();
             transaction.put(&self.namespace, name, &record)?;
             Ok(record)

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{SnapshotError, labels};
+use super::{SnapshotError, TARGET};
+use crate::labels;
 use crate::meta::{Kind, Labels, MetaError, Namespace, SnapshotRecord, Transaction};
 use crate::oci::{ChainId, DiffId};
 
@@ -25,7 +26,7 @@ pub(crate) fn commit_chain(
             .find::<SnapshotRecord>(namespace, &name)?
             .is_none()
         {
-            let label = (labels::TARGET.to_owned(), name.clone());
+            let label = (TARGET.to_owned(), name.clone());
             let record = SnapshotRecord {
                 name: name.clone(),
                 kind: Kind::Committed,

@@ -8,7 +8,8 @@ use mica_fuse::PackedLayer;
 
 use super::chain::ancestry;
 use super::directory::{Top, failed};
-use super::{SnapshotError, SnapshotMounts, Snapshots, check_key, labels};
+use super::{SnapshotError, SnapshotMounts, Snapshots, TARGET, check_key};
+use crate::labels;
 use crate::layers::LayerError;
 use crate::meta::{Kind, Labels, SnapshotRecord, Transaction};
 
@@ -76,7 +77,7 @@ impl Snapshots {
         transaction: &Transaction,
         labels: &Labels,
     ) -> Result<(), SnapshotError> {
-        let Some(target) = labels.get(labels::TARGET) else {
+        let Some(target) = labels.get(TARGET) else {
             return Ok(());
         };
         self.check_free(transaction, target)

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::error_class::ErrorClass;
+use crate::labels::LabelError;
 use crate::layers::LayerError;
 use crate::meta::MetaError;
 use crate::store::LockError;
@@ -41,25 +43,9 @@ pub enum SnapshotError {
     /// Other snapshots stand on this one.
     #[error("cannot remove snapshot with child")]
     HasChild(String),
-    /// Only labels can be updated.
-    #[error("cannot update {field:?} field on snapshot {name:?}")]
-    Field {
-        /// The path in the field mask.
-        field: String,
-        /// The snapshot.
-        name: String,
-    },
-    /// A label is longer than any may be.
-    #[error(
-        "label key and value length ({length} bytes) greater than maximum size ({} bytes), key: {key}",
-        super::labels::LIMIT
-    )]
-    LabelTooLong {
-        /// The label's key.
-        key: String,
-        /// The bytes of key and value.
-        length: usize,
-    },
+    /// The labels are none, or something else than labels was to be updated.
+    #[error(transparent)]
+    Label(#[from] LabelError),
     /// The key or name of a new snapshot cannot be one.
     #[error("snapshot key {0:?} is empty or holds a NUL byte")]
     Key(String),
@@ -112,21 +98,6 @@ pub enum SnapshotError {
     Lock(#[from] LockError),
 }
 
-/// containerd's classes of errors, as far as snapshots know them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ErrorClass {
-    /// `not found`
-    NotFound,
-    /// `already exists`
-    AlreadyExists,
-    /// `failed precondition`
-    FailedPrecondition,
-    /// `invalid argument`
-    InvalidArgument,
-    /// The store or the machine is at fault, not the request.
-    Internal,
-}
-
 impl SnapshotError {
     /// Returns what the user may do about it.
     pub fn hint(&self) -> Option<&'static str> {
@@ -160,10 +131,8 @@ impl SnapshotError {
             | Self::NotMountable(_)
             | Self::HasChild(_)
             | Self::InUse(_) => ErrorClass::FailedPrecondition,
-            Self::ParentNotCommitted(_)
-            | Self::Field { .. }
-            | Self::LabelTooLong { .. }
-            | Self::Key(_) => ErrorClass::InvalidArgument,
+            Self::Label(error) => error.class(),
+            Self::ParentNotCommitted(_) | Self::Key(_) => ErrorClass::InvalidArgument,
             Self::Lost { .. }
             | Self::Orphan { .. }
             | Self::TooDeep(_)

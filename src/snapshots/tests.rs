@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::PathBuf;
 
 use super::*;
+use crate::error_class::ErrorClass;
 use crate::layers::LayerPlan;
 use crate::oci::{ChainId, DiffId, Digest};
 
@@ -179,7 +180,7 @@ fn new_snapshots_are_refused_in_containerds_words() {
         (
             "a target that is there",
             |s| {
-                s.prepare("k", None, labels_of(&[(labels::TARGET, "base")]))
+                s.prepare("k", None, labels_of(&[(TARGET, "base")]))
                     .map(drop)
             },
             AlreadyExists,
