@@ -12,6 +12,8 @@
 
 mod listing;
 mod lock;
+#[cfg(test)]
+mod scale;
 mod sweep;
 
 use std::fs::{self, File};
