@@ -8,6 +8,7 @@ mod arguments;
 mod content;
 mod diff;
 mod error;
+mod events;
 mod image;
 mod layer;
 mod mount;
@@ -126,5 +127,6 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Snapshot(command) => snapshot::run(&session()?, command),
         Command::Layer(command) => layer::run(&session()?, command),
         Command::Content(command) => content::run(&session()?, command),
+        Command::Events(arguments) => events::run(session()?, arguments),
     }
 }

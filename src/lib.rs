@@ -6,6 +6,7 @@ pub mod content;
 pub mod daemon;
 pub mod diff;
 pub mod error_class;
+pub mod events;
 pub mod images;
 mod json_path;
 pub mod labels;

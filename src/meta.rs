@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
+use crate::events::Events;
 use crate::publish;
 use crate::store::{LockError, LockName, Locks};
 
@@ -91,11 +92,16 @@ pub enum MetaError {
 pub struct Meta {
     path: PathBuf,
     locks: Locks,
+    events: Events,
 }
 
 impl Meta {
-    pub(crate) fn new(path: PathBuf, locks: Locks) -> Self {
-        Self { path, locks }
+    pub(crate) fn new(path: PathBuf, locks: Locks, events: Events) -> Self {
+        Self {
+            path,
+            locks,
+            events,
+        }
     }
 
     /// Runs a closure over the records as they are now.
@@ -106,7 +112,8 @@ impl Meta {
         self.run(false, work)
     }
 
-    /// Runs a closure and commits what it has changed, unless it fails.
+    /// Runs a closure and commits what it has changed, unless it fails; then publishes
+    /// the events of the transaction.
     ///
     /// When this returns `Ok`, the changes survive a crash of the machine.
     pub(crate) fn write<T, E: From<MetaError>>(
@@ -128,7 +135,8 @@ impl Meta {
         let db = self.open()?;
         let transaction = Transaction::new(db.clone(), self.path.clone());
         let value = work(&transaction)?;
-        if is_write && let Some(batch) = transaction.into_batch() {
+        let (batch, events) = transaction.into_changes();
+        if is_write && let Some(batch) = batch {
             db.apply_batch(batch).map_err(self.failed("write"))?;
             db.flush().map_err(self.failed("flush"))?;
             self.sync().map_err(|source| MetaError::Sync {
@@ -137,6 +145,10 @@ impl Meta {
             })?;
         }
         drop(db);
+        if is_write {
+            // Still under the lock, so that events come in the order of commits.
+            self.events.publish(events);
+        }
         drop(lock);
         Ok(value)
     }

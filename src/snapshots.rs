@@ -18,6 +18,7 @@ mod usage;
 use jiff::Timestamp;
 use rustix::io::Errno;
 
+use crate::events::Event;
 use crate::labels;
 use crate::layers::{LayerError, Layers};
 use crate::meta::{Kind, Labels, Meta, Namespace, SnapshotId, SnapshotRecord, Transaction, Usage};
@@ -34,6 +35,9 @@ pub use mounts::{SnapshotMounts, SnapshotUpper, SnapshotUse};
 
 /// The label that names the snapshot which a prepare is to end in.
 const TARGET: &str = "containerd.io/snapshot.ref";
+
+/// The name by which labels and events know these snapshots.
+pub const SNAPSHOTTER: &str = "mica";
 
 /// The snapshots of one namespace.
 #[derive(Debug, Clone)]
@@ -101,6 +105,14 @@ impl Snapshots {
             };
             transaction.remove::<SnapshotRecord>(&self.namespace, key)?;
             transaction.put(&self.namespace, name, &record)?;
+            transaction.publish(
+                &self.namespace,
+                Event::SnapshotCommit {
+                    key: key.to_owned(),
+                    name: name.to_owned(),
+                    snapshotter: SNAPSHOTTER.to_owned(),
+                },
+            );
             Ok::<_, SnapshotError>(record)
         });
         drop(hold);
@@ -121,6 +133,13 @@ impl Snapshots {
                 other => other.transpose()?,
             };
             transaction.remove::<SnapshotRecord>(&self.namespace, key)?;
+            transaction.publish(
+                &self.namespace,
+                Event::SnapshotRemove {
+                    key: key.to_owned(),
+                    snapshotter: SNAPSHOTTER.to_owned(),
+                },
+            );
             Ok((record.id, hold))
         })?;
         if let Some(id) = id {

@@ -4,7 +4,7 @@
 //! version                    the layout's version
 //! content/blobs/<alg>/<hex>  content/ingests/<id>/
 //! layers/<alg>/<hex>/        snapshots/<id>/{fs,work}/
-//! meta.sled/   mounts/   locks/   tmp/
+//! meta.sled/   mounts/   events/   locks/   tmp/
 //! ```
 //! The directory belongs to one user (0700). Processes agree by locks on files
 //! ([`lock`]): everyone who uses the store holds it shared, a sweep holds it
@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::content::Content;
+use crate::events::Events;
 use crate::layers::Layers;
 use crate::meta::Meta;
 use crate::publish;
@@ -153,7 +154,13 @@ impl Store {
 
     /// Returns the records.
     pub fn meta(&self) -> Meta {
-        Meta::new(self.root.join("meta.sled"), self.locks.clone())
+        let path = self.root.join("meta.sled");
+        Meta::new(path, self.locks.clone(), self.events())
+    }
+
+    /// Returns the events.
+    pub fn events(&self) -> Events {
+        Events::new(&self.root, self.locks.clone())
     }
 
     /// Returns the directory in which the records of mounts are kept.

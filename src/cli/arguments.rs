@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::mounts::AccessMode;
 use crate::oci::{DiffId, Digest, Platform};
@@ -62,6 +63,31 @@ pub(super) enum Command {
     /// List and read blobs
     #[command(subcommand)]
     Content(ContentCommand),
+    /// Tell what changes in the store, as it happens
+    Events(EventsArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EventsArguments {
+    /// Begin with the events since a time, or since so long ago: 2026-01-31T12:00:00Z, 10m
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    pub(super) since: Option<Timestamp>,
+    /// Print the events that there are, and end
+    #[arg(long)]
+    pub(super) no_follow: bool,
+}
+
+/// Reads a time, or a span that ends now.
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let span: SignedDuration = text
+        .parse()
+        .map_err(|error| format!("neither a time nor a span: {error}"))?;
+    Timestamp::now()
+        .checked_sub(span)
+        .map_err(|error| error.to_string())
 }
 
 #[derive(Debug, Args)]

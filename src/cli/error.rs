@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::content::ContentError;
 use crate::daemon::DaemonError;
 use crate::diff::DiffError;
+use crate::events::EventsError;
 use crate::images::ImageError;
 use crate::layers::LayerError;
 use crate::meta::MetaError;
@@ -58,6 +59,8 @@ pub(super) enum CliError {
     Epoch(std::ffi::OsString),
     #[error(transparent)]
     Mounts(#[from] MountsError),
+    #[error(transparent)]
+    Events(#[from] EventsError),
     #[error(transparent)]
     Overlay(#[from] OverlayError),
     #[error(transparent)]

@@ -34,6 +34,12 @@ impl Output {
         Self::line(text.map_err(|error| CliError::Output(error.into()))?)
     }
 
+    /// Prints one value as a line of JSON.
+    pub(super) fn json_line(value: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string(value);
+        Self::line(text.map_err(|error| CliError::Output(error.into()))?)
+    }
+
     /// Prints records as a JSON array, or as a table: a row of columns for each.
     pub(super) fn records<R: Serialize, const N: usize>(
         self,

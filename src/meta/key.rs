@@ -15,6 +15,11 @@ impl Default for Namespace {
 }
 
 impl Namespace {
+    /// Returns the name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// Returns the key space of what all namespaces share; none can have its name.
     pub(crate) fn shared() -> Self {
         Self(String::new())

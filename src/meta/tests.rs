@@ -6,10 +6,9 @@ use super::*;
 use crate::oci::Digest;
 
 fn meta(dir: &tempfile::TempDir) -> Meta {
-    Meta::new(
-        dir.path().join("meta.sled"),
-        Locks::new(dir.path().join("locks")),
-    )
+    let locks = Locks::new(dir.path().join("locks"));
+    let events = Events::new(dir.path(), locks.clone());
+    Meta::new(dir.path().join("meta.sled"), locks, events)
 }
 
 fn snapshot(name: &str) -> SnapshotRecord {

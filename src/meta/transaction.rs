@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::MetaError;
 use super::key::Namespace;
 use super::record::{Record, decode, encode};
+use crate::events::Event;
 
 /// The records inside one [`Meta::read`](super::Meta::read) or
 /// [`Meta::write`](super::Meta::write).
@@ -16,6 +17,7 @@ pub(crate) struct Transaction {
     path: PathBuf,
     /// `None` stands for a removed record.
     changes: RefCell<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+    events: RefCell<Vec<(Namespace, Event)>>,
 }
 
 impl Transaction {
@@ -24,6 +26,7 @@ impl Transaction {
             db,
             path,
             changes: RefCell::default(),
+            events: RefCell::default(),
         }
     }
 
@@ -93,12 +96,18 @@ impl Transaction {
         Ok(())
     }
 
-    /// Returns the changes, or `None` when there are none.
-    pub(super) fn into_batch(self) -> Option<sled::Batch> {
+    /// Publishes an event once the transaction is committed, if it is.
+    pub(crate) fn publish(&self, namespace: &Namespace, event: Event) {
+        self.events.borrow_mut().push((namespace.clone(), event));
+    }
+
+    /// Returns the changes, or `None` when there are none, and the events.
+    pub(super) fn into_changes(self) -> (Option<sled::Batch>, Vec<(Namespace, Event)>) {
         let changes = self.changes.into_inner();
+        let events = self.events.into_inner();
         let mut batch = sled::Batch::default();
         if changes.is_empty() {
-            return None;
+            return (None, events);
         }
         for (key, change) in changes {
             match change {
@@ -106,7 +115,7 @@ impl Transaction {
                 None => batch.remove(key),
             }
         }
-        Some(batch)
+        (Some(batch), events)
     }
 
     fn failed(&self, source: sled::Error) -> MetaError {

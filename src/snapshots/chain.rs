@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{SnapshotError, TARGET};
+use super::{SNAPSHOTTER, SnapshotError, TARGET};
+use crate::events::Event;
 use crate::labels;
 use crate::meta::{Kind, Labels, MetaError, Namespace, SnapshotRecord, Transaction};
 use crate::oci::{ChainId, DiffId};
@@ -39,6 +40,15 @@ pub(crate) fn commit_chain(
                 updated: now,
             };
             transaction.put(namespace, &name, &record)?;
+            transaction.publish(
+                namespace,
+                Event::SnapshotCommit {
+                    // It was never active.
+                    key: name.clone(),
+                    name: name.clone(),
+                    snapshotter: SNAPSHOTTER.to_owned(),
+                },
+            );
         }
         parent = Some(name);
     }

@@ -8,7 +8,8 @@ use mica_fuse::PackedLayer;
 
 use super::chain::ancestry;
 use super::directory::{Top, failed};
-use super::{SnapshotError, SnapshotMounts, Snapshots, TARGET, check_key};
+use super::{SNAPSHOTTER, SnapshotError, SnapshotMounts, Snapshots, TARGET, check_key};
+use crate::events::Event;
 use crate::labels;
 use crate::layers::LayerError;
 use crate::meta::{Kind, Labels, SnapshotRecord, Transaction};
@@ -66,6 +67,16 @@ impl Snapshots {
                 updated: now,
             };
             transaction.put(&self.namespace, key, &record)?;
+            if kind == Kind::Active {
+                transaction.publish(
+                    &self.namespace,
+                    Event::SnapshotPrepare {
+                        key: key.to_owned(),
+                        parent: parent.unwrap_or_default().to_owned(),
+                        snapshotter: SNAPSHOTTER.to_owned(),
+                    },
+                );
+            }
             let mut chain = vec![record];
             chain.extend(below);
             self.mounts_of(&chain)

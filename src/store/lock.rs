@@ -4,7 +4,7 @@
 //! files are never unlinked while the store is in use: two processes could then
 //! hold "the same" lock on different files. (The lock of a snapshot lies in the
 //! snapshot's directory and goes with it; its number never comes again.) Order,
-//! outermost first: store, layer, ingest, snapshot, records; a holder never waits for
+//! outermost first: store, layer, ingest, snapshot, records, events; a holder never waits for
 //! a lock to the left of its own.
 
 use std::fs::File;
@@ -56,6 +56,8 @@ pub(crate) enum LockName {
     Layer(String),
     /// The download of one blob; the text is the ingest's id.
     Ingest(String),
+    /// The spool of events.
+    Events,
 }
 
 /// The directory of lock files.
@@ -114,6 +116,7 @@ impl Locks {
             LockName::Meta => "meta".to_owned(),
             LockName::Layer(id) => format!("layer-{id}"),
             LockName::Ingest(id) => format!("ingest-{id}"),
+            LockName::Events => "events".to_owned(),
         });
         match publish::create_private(&self.directory) {
             Ok(()) => FileLock::open(path, true),

@@ -5,6 +5,7 @@
 mod crash;
 mod damage;
 mod diff;
+mod events;
 mod faults;
 mod layout;
 mod mounting;
