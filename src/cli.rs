@@ -16,6 +16,7 @@ mod output;
 mod overlay;
 mod progress;
 mod pull;
+mod registry;
 mod snapshot;
 
 use std::process::ExitCode;

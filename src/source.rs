@@ -25,7 +25,8 @@ use self::address::Address;
 use self::docker_archive::DockerArchive;
 use self::files::Files;
 use self::layout::Layout;
-use crate::oci::{Descriptor, Reference};
+use self::section::Section;
+use crate::oci::{Descriptor, Digest, Reference};
 use crate::registry;
 
 /// A place that one image can be pulled from. Its clones share connections and open files.
@@ -47,10 +48,9 @@ impl Source {
     /// are read, which blocks for a moment.
     pub fn parse(text: &str, options: &registry::Options) -> Result<Self, SourceError> {
         match Address::parse(text, Path::exists)? {
-            Address::Registry(reference) => Ok(Self::Registry(registry::Client::new(
-                reference,
-                options.clone(),
-            )?)),
+            Address::Registry(reference) => {
+                Ok(Self::Registry(registry::Client::new(reference, options)?))
+            }
             Address::Oci { path, tag } => {
                 let files = Files::directory(&path)?;
                 Ok(Self::Layout(Arc::new(Layout::open(files, tag.as_deref())?)))
@@ -91,8 +91,22 @@ impl Source {
         }
     }
 
+    /// Says that a blob that was fetched is not what its digest stands for. Returns whether it
+    /// may be had from somewhere else.
+    pub fn distrust(&self, digest: &Digest) -> bool {
+        match self {
+            Self::Registry(client) => client.distrust(digest),
+            Self::Layout(_) | Self::DockerArchive(_) => false,
+        }
+    }
+
     /// Opens what `descriptor` describes at byte `offset`.
+    ///
+    /// A blob that the descriptor itself holds is taken from there.
     pub async fn fetch(&self, descriptor: &Descriptor, offset: u64) -> Result<Blob, SourceError> {
+        if let Some(bytes) = descriptor.inline() {
+            return Blob::local(Section::of_bytes(bytes), descriptor, offset);
+        }
         let section = match self {
             Self::Registry(client) => {
                 return Ok(Blob::remote(client.fetch(descriptor, offset).await?));

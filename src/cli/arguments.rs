@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
+use super::registry::RegistryArguments;
 use crate::mounts::AccessMode;
 use crate::oci::{DiffId, Digest, Platform};
 use crate::overlay::Call;
-use crate::registry::Credentials;
 
 /// Container images as ordinary directories, through FUSE.
 #[derive(Debug, Parser)]
@@ -98,12 +98,8 @@ pub(super) struct PullArguments {
     /// Platform to pull for, as os/architecture[/variant] [default: this machine's]
     #[arg(long, value_name = "PLATFORM")]
     pub(super) platform: Option<Platform>,
-    /// User and password for the registry
-    #[arg(short, long, value_name = "USER:PASSWORD")]
-    pub(super) user: Option<Credentials>,
-    /// Talk to the registry without TLS
-    #[arg(long)]
-    pub(super) plain_http: bool,
+    #[command(flatten)]
+    pub(super) registry: RegistryArguments,
     /// Print the chain ID of the image's layers
     #[arg(long)]
     pub(super) print_chainid: bool,

@@ -11,7 +11,6 @@ use super::progress;
 use super::{CliError, Session};
 use crate::oci::{Platform, PlatformMatcher};
 use crate::pull::{PullOptions, Pulled, pull};
-use crate::registry;
 use crate::source::Source;
 
 pub(super) fn run(session: &Session, arguments: &PullArguments) -> Result<(), CliError> {
@@ -21,11 +20,7 @@ pub(super) fn run(session: &Session, arguments: &PullArguments) -> Result<(), Cl
         .enable_all()
         .build()
         .map_err(CliError::Runtime)?;
-    let registry = registry::Options {
-        plain_http: arguments.plain_http,
-        credentials: arguments.user.clone(),
-        ..registry::Options::default()
-    };
+    let registry = arguments.registry.options();
     let source = Source::parse(&arguments.source, &registry)?;
     let options = PullOptions {
         name: source.name().to_string(),

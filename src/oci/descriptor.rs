@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::digest::Digest;
@@ -22,6 +24,16 @@ pub struct Descriptor {
     /// The platform that a child of an index is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
+    /// Where else the blob can be had, before the registry is asked.
+    #[serde(
+        default,
+        deserialize_with = "or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub urls: Vec<String>,
+    /// The blob itself, in base64, where it is small; see [`Self::inline`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
     /// Free-form remarks.
     #[serde(
         default,
@@ -45,6 +57,8 @@ impl Descriptor {
             digest,
             size,
             platform: None,
+            urls: Vec::new(),
+            data: None,
             annotations: BTreeMap::new(),
         }
     }
@@ -52,6 +66,14 @@ impl Descriptor {
     /// Returns the descriptor of `bytes`, with their SHA-256.
     pub fn of(media_type: impl Into<MediaType>, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::sha256(bytes), bytes.len() as u64)
+    }
+
+    /// Returns the blob that the descriptor itself holds, if it has the right size and digest.
+    pub fn inline(&self) -> Option<Vec<u8>> {
+        let bytes = STANDARD.decode(self.data.as_deref()?).ok()?;
+        let is_right = bytes.len() as u64 == self.size
+            && self.digest.algorithm().digest(&bytes) == self.digest;
+        is_right.then_some(bytes)
     }
 
     /// Says whether this child of an index is no image but a statement about one, as Docker's
@@ -95,6 +117,25 @@ mod tests {
         );
         for size in ["-1", "9223372036854775808", "1.5", "\"1\"", "null"] {
             assert!(parse(size, "").is_err(), "{size}");
+        }
+    }
+
+    #[test]
+    fn inline_data_counts_with_the_right_size_and_digest() {
+        let of = |digest: &Digest, size: u64, data: &str| Descriptor {
+            data: Some(data.to_owned()),
+            ..Descriptor::new("text/html", digest.clone(), size)
+        };
+        let (right, wrong) = (Digest::sha256(b"abc"), Digest::sha256(b"abd"));
+        let table = [
+            ("right", of(&right, 3, "YWJj"), Some(b"abc".to_vec())),
+            ("another digest", of(&wrong, 3, "YWJj"), None),
+            ("another size", of(&right, 4, "YWJj"), None),
+            ("no base64", of(&right, 3, "YWJ!"), None),
+            ("none", Descriptor::new("text/html", right, 3), None),
+        ];
+        for (why, descriptor, expected) in table {
+            assert_eq!(descriptor.inline(), expected, "{why}");
         }
     }
 

@@ -33,19 +33,25 @@ pub(super) async fn bring(
         context.observer.tell(&descriptor.digest, State::Exists);
         return Ok(());
     }
-    let (start, result) = attempt(context, descriptor, diff_id).await?;
-    let result = match (start, result) {
-        // What an earlier try or a crash has left was wrong, and was thrown away.
-        (Start::Blob | Start::Resumed, Err(error)) if is_stale(&error) => {
-            tracing::warn!(blob = %descriptor.digest, %error, "fetching anew");
-            if start == Start::Blob {
+    loop {
+        match attempt(context, descriptor, diff_id).await? {
+            // What an earlier try or a crash has left was wrong, and was thrown away.
+            (Start::Blob, Err(error)) if is_stale(&error) => {
+                tracing::warn!(blob = %descriptor.digest, %error, "fetching anew");
                 context.store.content().remove(&descriptor.digest)?;
             }
-            attempt(context, descriptor, diff_id).await?.1
+            (Start::Resumed, Err(error)) if is_stale(&error) => {
+                tracing::warn!(blob = %descriptor.digest, %error, "fetching anew");
+            }
+            // A mirror is wrong: the next host may be right.
+            (Start::Fresh, Err(error))
+                if is_stale(&error) && context.source.distrust(&descriptor.digest) =>
+            {
+                tracing::warn!(blob = %descriptor.digest, %error, "asking another host");
+            }
+            (_, result) => break result?,
         }
-        (_, result) => result,
-    };
-    result?;
+    }
     context.observer.tell(&descriptor.digest, State::Done);
     Ok(())
 }

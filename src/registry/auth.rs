@@ -30,6 +30,8 @@ pub(super) struct Authorizer {
     repository: String,
     /// The least that a token must allow.
     scope: String,
+    /// Whether a token is asked for that allows more than the request at hand needs.
+    is_wide: bool,
     /// What the user gave, which goes before all files.
     given: Option<Credentials>,
     state: Mutex<State>,
@@ -51,10 +53,14 @@ pub(super) struct Grant {
 }
 
 impl Authorizer {
-    pub(super) fn new(host: &str, path: &str, given: Option<Credentials>) -> Self {
+    /// Returns the authorization for `path` at a host, for pulling, and for pushing where
+    /// `push` says so.
+    pub(super) fn new(host: &str, path: &str, given: Option<Credentials>, push: bool) -> Self {
+        let actions = if push { "pull,push" } else { "pull" };
         Self {
             repository: format!("{host}/{path}"),
-            scope: format!("repository:{path}:pull"),
+            scope: format!("repository:{path}:{actions}"),
+            is_wide: push,
             given,
             state: Mutex::default(),
         }
@@ -132,12 +138,20 @@ impl Authorizer {
         bearer: &Bearer,
         credentials: &Credentials,
     ) -> Result<Token, Error> {
+        let scope = match &bearer.scope {
+            None => self.scope.clone(),
+            // One token for reading and writing, rather than one for each.
+            Some(scope) if self.is_wide && !scope.split_whitespace().any(|s| s == self.scope) => {
+                format!("{} {scope}", self.scope)
+            }
+            Some(scope) => scope.clone(),
+        };
         let inquiry = Inquiry {
             transport: connection.transport,
             policy: connection.policy,
             registry: connection.registry,
             bearer,
-            scope: bearer.scope.as_deref().unwrap_or(&self.scope),
+            scope: &scope,
         };
         inquiry.token(credentials).await
     }

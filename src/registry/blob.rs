@@ -19,7 +19,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The bytes of a manifest or blob, from some offset to exactly the size of its descriptor.
 ///
 /// A connection that breaks is replaced, and the bytes that have come already are not asked for
-/// again.
+/// again. Where a server
+/// has too little, or breaks too often, the next one that serves the registry goes on.
 #[derive(Debug)]
 pub struct Blob {
     client: Client,
@@ -28,6 +29,8 @@ pub struct Blob {
     /// How many bytes of the whole blob have been handed out, or lie before the first offset.
     position: u64,
     breaks: u32,
+    /// The number of the first place that is still asked.
+    first: usize,
     /// Where the bytes came from last.
     host: String,
 }
@@ -41,12 +44,16 @@ impl Blob {
             opened: None,
             position: offset,
             breaks: 0,
+            first: 0,
             host,
         }
     }
 
     pub(super) async fn open(&mut self) -> Result<(), Error> {
-        let opened = self.client.open(&self.descriptor, self.position).await?;
+        let opened = self
+            .client
+            .open(&self.descriptor, self.position, self.first)
+            .await?;
         self.host = host_of(opened.response.url());
         self.opened = Some(opened);
         Ok(())
@@ -62,26 +69,31 @@ impl Blob {
                 self.open().await?;
                 continue;
             };
-            let stall = self.client.transport().timeouts().stall;
+            let stall = self.client.stall();
             let broken = match tokio::time::timeout(stall, opened.response.chunk()).await {
                 Ok(Ok(Some(bytes))) => match self.advance(bytes)? {
                     Some(bytes) => return Ok(Some(bytes)),
                     None => continue,
                 },
                 Ok(Ok(None)) => {
+                    let place = opened.number;
                     self.opened = None;
-                    if self.position < self.descriptor.size {
+                    if self.position == self.descriptor.size {
+                        return Ok(None);
+                    }
+                    if !self.turn_from(place) {
                         return Err(self.wrong_size(self.position));
                     }
-                    return Ok(None);
+                    continue;
                 }
                 Ok(Err(error)) => Some(error.without_url()),
                 Err(_) => None,
             };
+            let place = opened.number;
             self.opened = None;
             // All that matters has come, whatever became of the connection.
             if self.position < self.descriptor.size {
-                self.pause(broken).await?;
+                self.pause(place, broken).await?;
             }
         }
     }
@@ -107,9 +119,22 @@ impl Blob {
         Ok(Some(bytes))
     }
 
-    async fn pause(&mut self, source: Option<reqwest::Error>) -> Result<(), Error> {
+    /// Leaves a place for the ones after it, if there are any.
+    fn turn_from(&mut self, place: usize) -> bool {
+        let is_other = self
+            .client
+            .places(&self.descriptor, place + 1)
+            .is_ok_and(|rest| !rest.is_empty());
+        if is_other {
+            self.first = place + 1;
+            self.breaks = 0;
+        }
+        is_other
+    }
+
+    async fn pause(&mut self, place: usize, source: Option<reqwest::Error>) -> Result<(), Error> {
         self.breaks += 1;
-        if self.breaks > MOST_BREAKS {
+        if self.breaks > MOST_BREAKS && !self.turn_from(place) {
             return Err(Error::Interrupted {
                 host: self.host.clone(),
                 what: self.descriptor.digest.to_string(),

@@ -1,19 +1,29 @@
 //! One request to a registry, with all that it takes to get an answer: authorization, redirects,
 //! and another try.
+//!
+//! Several servers may serve one registry ([`hosts`](super::hosts)). Each thing is asked of one
+//! after the other until one has it: mirrors once, the last server until the [`Policy`] ends it,
+//! and the last one's answer is the one that is told.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use reqwest::{Method, Response, Url, header};
+use reqwest::{Response, Url, header};
 
-use super::auth::{Authorizer, Connection, Grant};
+use super::auth::{Connection, Grant};
 use super::challenge::{Challenge, choose};
 use super::credentials::Credentials;
+use super::endpoint::Endpoint;
 use super::error::{Error, Refusal, message_in, of_status};
+use super::hosts::{self, Capability, Habits};
 use super::redirect::{Route, host_of};
+use super::request::Request;
 use super::retry::{Failure, Policy};
 use super::token::waiting_time;
-use super::transport::{Timeouts, Transport, is_loopback};
-use crate::oci::Reference;
+use super::transport::Timeouts;
+use crate::oci::{Descriptor, Digest, Reference};
 
 /// How many bytes of a refusal are read for its message.
 const LONGEST_REFUSAL: usize = 64 << 10;
@@ -22,8 +32,15 @@ const LONGEST_REFUSAL: usize = 64 << 10;
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Never use TLS. A registry on the loopback interface is spoken to without it anyway,
-    /// unless its port is 443.
+    /// unless it turns out to want it.
     pub plain_http: bool,
+    /// Take any certificate, and do without TLS where the registry has none.
+    pub insecure: bool,
+    /// Where directories of registries, with a `hosts.toml`, are looked for; see
+    /// [`default_hosts_dirs`](super::default_hosts_dirs).
+    pub hosts_dirs: Vec<PathBuf>,
+    /// Ask for the right to push as well.
+    pub push: bool,
     /// Who the user is; otherwise the user's files are asked when the registry wants to know.
     pub credentials: Option<Credentials>,
     /// When to try again.
@@ -39,37 +56,55 @@ pub struct Client(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     reference: Reference,
-    /// `scheme://host/v2/path`.
-    base: Url,
-    transport: Transport,
+    /// In the order in which they are asked.
+    endpoints: Vec<Endpoint>,
     policy: Policy,
-    authorizer: Authorizer,
+    stall: Duration,
+    /// The server that each blob came from last, and the first that may be asked for it.
+    served: Mutex<HashMap<Digest, Served>>,
 }
 
-/// A request for something in the repository.
-#[derive(Clone, Debug)]
-pub(super) struct Request {
-    pub(super) method: Method,
-    pub(super) url: Url,
-    pub(super) accept: String,
-    /// Where a blob is resumed, in bytes; 0 asks for all of it.
-    pub(super) offset: u64,
-    /// What it is for, in messages.
-    pub(super) what: String,
+/// Which servers are asked for one blob.
+///
+/// The numbers count the URLs in the blob's descriptor before the endpoints.
+#[derive(Clone, Copy, Debug, Default)]
+struct Served {
+    urls: usize,
+    first: usize,
+    last: usize,
+}
+
+/// A server to ask, and whether there is another one after it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) number: usize,
+    pub(super) is_last: bool,
 }
 
 impl Client {
-    /// Returns a client of the repository of `reference`. Nothing is sent yet.
-    pub fn new(reference: Reference, options: Options) -> Result<Self, Error> {
-        let base = base_url(&reference, options.plain_http)?;
-        let authorizer = Authorizer::new(reference.host(), reference.path(), options.credentials);
-        let transport = Transport::new(options.timeouts);
+    /// Returns a client of the repository of `reference`. Nothing is sent yet; the configuration
+    /// of the registry's hosts is read.
+    pub fn new(reference: Reference, options: &Options) -> Result<Self, Error> {
+        let habits = Habits {
+            directories: &options.hosts_dirs,
+            plain_http: options.plain_http,
+            insecure: options.insecure,
+        };
+        let hosts = hosts::resolve(&reference, habits).map_err(|source| Error::Hosts {
+            registry: reference.host().to_owned(),
+            source: Box::new(source),
+        })?;
+        let endpoints = hosts
+            .into_iter()
+            .map(|host| Endpoint::new(&reference, host, options))
+            .collect();
         Ok(Self(Arc::new(Inner {
             reference,
-            base,
-            transport,
-            policy: options.policy,
-            authorizer,
+            endpoints,
+            policy: options.policy.clone(),
+            stall: options.timeouts.stall,
+            served: Mutex::default(),
         })))
     }
 
@@ -78,51 +113,163 @@ impl Client {
         &self.0.reference
     }
 
-    pub(super) fn transport(&self) -> &Transport {
-        &self.0.transport
-    }
-
     /// Returns the registry's host, for messages.
     pub(super) fn host(&self) -> String {
-        host_of(&self.0.base)
+        self.0.reference.registry().to_owned()
     }
 
-    /// Returns the URL of something in the repository.
-    pub(super) fn url(&self, kind: &str, name: &str) -> Url {
-        let mut url = self.0.base.clone();
-        url.set_path(&format!("{}/{kind}/{name}", self.0.base.path()));
-        url
+    /// Returns how long no bytes of a body may come.
+    pub(super) fn stall(&self) -> Duration {
+        self.0.stall
     }
 
-    /// Sends a request until there is an answer that is a success, or that will not change.
-    pub(super) async fn send(&self, request: &Request) -> Result<Response, Error> {
+    /// Returns the servers to ask, from number `first` on; those that cannot be reached are
+    /// passed over while there are others.
+    pub(super) fn candidates(
+        &self,
+        capability: Capability,
+        first: usize,
+    ) -> Result<Vec<Candidate<'_>>, Error> {
+        let allowed = self.0.endpoints.iter().enumerate().skip(first);
+        let allowed: Vec<_> = allowed.filter(|(_, e)| e.allows(capability)).collect();
+        let up: Vec<_> = allowed
+            .iter()
+            .filter(|(_, endpoint)| !endpoint.is_down())
+            .copied()
+            .collect();
+        let chosen = if up.is_empty() { allowed } else { up };
+        let count = chosen.len();
+        let candidates: Vec<_> = chosen
+            .into_iter()
+            .enumerate()
+            .map(|(position, (number, endpoint))| Candidate {
+                endpoint,
+                number,
+                is_last: position + 1 == count,
+            })
+            .collect();
+        if candidates.is_empty() {
+            return Err(Error::NoHost {
+                registry: self.0.reference.host().to_owned(),
+                action: match capability {
+                    Capability::Pull => "pull",
+                    Capability::Resolve => "resolve names",
+                    Capability::Push => "push",
+                },
+            });
+        }
+        Ok(candidates)
+    }
+
+    /// Says that a blob that was fetched is not what its digest stands for. Returns whether
+    /// there is another server to ask for it.
+    pub fn distrust(&self, digest: &Digest) -> bool {
+        let mut all = self.0.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(served) = all.get_mut(digest) else {
+            return false;
+        };
+        served.first = served.last + 1;
+        let first = served.first.saturating_sub(served.urls);
+        let mut rest = self.0.endpoints.iter().skip(first);
+        rest.any(|endpoint| endpoint.allows(Capability::Pull))
+    }
+
+    /// Returns the number of the first server that may be asked for a blob.
+    pub(super) fn first_for(&self, descriptor: &Descriptor) -> usize {
+        let all = self.0.served.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&descriptor.digest).map_or(0, |served| served.first)
+    }
+
+    /// Remembers which server a blob comes from.
+    pub(super) fn note_served(&self, descriptor: &Descriptor, number: usize) {
+        let mut all = self.0.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let served = all.entry(descriptor.digest.clone()).or_default();
+        served.last = number;
+        served.urls = descriptor.urls.len();
+    }
+
+    /// Sends a request to one server until there is an answer that is a success, or that will
+    /// not change. Where there are other servers to ask, it is sent once.
+    pub(super) async fn send(
+        &self,
+        to: Candidate<'_>,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        let Candidate {
+            endpoint, is_last, ..
+        } = to;
         let mut made = 0;
         loop {
             made += 1;
-            let result = self.attempt(request).await;
+            let result = self.attempt_either(endpoint, request).await;
+            endpoint.note(&result);
             let failure = match &result {
                 Ok(response) if response.status().is_success() => return result,
                 Ok(response) => Failure::Status(response.status().as_u16(), waiting_time(response)),
                 Err(Error::Unreachable { .. }) => Failure::Connection,
                 Err(_) => return result,
             };
-            match self.0.policy.wait(made, failure) {
+            match self.0.policy.wait(made, failure).filter(|_| is_last) {
                 Some(wait) => {
                     tracing::debug!(what = request.what, ?failure, ?wait, "trying again");
                     tokio::time::sleep(wait).await;
                 }
-                None => return Err(self.refuse(request, result?).await),
+                None => return Err(refuse(endpoint, request, result?).await),
             }
         }
     }
 
+    /// Sends a request once; with the other scheme too while it is not known which of both the
+    /// server speaks.
+    async fn attempt_either(
+        &self,
+        endpoint: &Endpoint,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        let base = endpoint.base().clone();
+        let result = self.attempt(endpoint, &base, request).await;
+        let Some(other) = endpoint.other_base().cloned() else {
+            return result;
+        };
+        let is_wrong = match &result {
+            // What servers say to a plain request where they expect TLS.
+            Ok(response) => base.scheme() == "http" && response.status().as_u16() == 400,
+            Err(Error::Unreachable { .. } | Error::Certificate { .. }) => true,
+            Err(_) => false,
+        };
+        if !is_wrong {
+            endpoint.settle(&base);
+            return result;
+        }
+        match self.attempt(endpoint, &other, request).await {
+            Ok(response) => {
+                endpoint.settle(&other);
+                Ok(response)
+            }
+            Err(_) => result,
+        }
+    }
+
     /// Sends a request once, through all redirects and challenges.
-    async fn attempt(&self, request: &Request) -> Result<Response, Error> {
-        let mut route = Route::new(request.url.clone());
-        let mut grant = self.0.authorizer.current().await;
+    async fn attempt(
+        &self,
+        endpoint: &Endpoint,
+        base: &Url,
+        request: &Request,
+    ) -> Result<Response, Error> {
+        let mut url = endpoint.url(base, &request.target);
+        if !request.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&request.query);
+        }
+        let mut route = Route::new(url);
+        let mut grant = if request.is_anonymous {
+            None
+        } else {
+            endpoint.authorizer().current().await
+        };
         let mut challenges = 0;
         loop {
-            let response = self.hop(request, route.current(), grant.as_ref()).await?;
+            let response = hop(endpoint, request, route.current(), grant.as_ref()).await?;
             match response.status().as_u16() {
                 301 | 302 | 303 | 307 | 308 => {
                     let location = text_of(&response, header::LOCATION);
@@ -133,9 +280,16 @@ impl Client {
                         fault,
                     })?;
                 }
-                401 if self.is_registry(route.current()) => {
+                401 if endpoint.is_told(request, route.current()) => {
                     challenges += 1;
-                    match self.answer(&response, grant.as_ref(), challenges).await? {
+                    let connection = Connection {
+                        transport: endpoint.transport(),
+                        policy: &self.0.policy,
+                        registry: base,
+                    };
+                    let renewed =
+                        answer(endpoint, &connection, &response, grant.as_ref(), challenges);
+                    match renewed.await? {
                         Some(renewed) => grant = Some(renewed),
                         None => return Ok(response),
                     }
@@ -144,137 +298,80 @@ impl Client {
             }
         }
     }
+}
 
-    async fn hop(
-        &self,
-        request: &Request,
-        url: &Url,
-        grant: Option<&Grant>,
-    ) -> Result<Response, Error> {
-        let client = self.0.transport.client(url)?;
-        let mut builder = client
-            .request(request.method.clone(), url.clone())
-            .header(header::ACCEPT, &request.accept);
-        if request.offset > 0 {
-            builder = builder.header(header::RANGE, format!("bytes={}-", request.offset));
-        }
-        if let Some(grant) = grant.filter(|_| self.is_registry(url)) {
+/// Sends a request to one URL. Only the server itself is shown who the user is.
+async fn hop(
+    endpoint: &Endpoint,
+    request: &Request,
+    url: &Url,
+    grant: Option<&Grant>,
+) -> Result<Response, Error> {
+    let whose = endpoint.whose(url);
+    let client = endpoint.transport().client(url, whose)?;
+    let mut builder = client
+        .request(request.method.clone(), url.clone())
+        .headers(request.headers.clone());
+    if endpoint.is_told(request, url) {
+        builder = builder.headers(endpoint.host().headers.clone());
+        if let Some(grant) = grant {
             builder = builder.header(header::AUTHORIZATION, grant.header.clone());
         }
-        self.0.transport.send(builder, url, &request.what).await
     }
+    if let Some(body) = &request.body {
+        builder = builder.body((body.0)());
+    }
+    endpoint.transport().send(builder, url, &request.what).await
+}
 
-    /// Returns a new authorization after the `round`th refusal of one request. A second one only
-    /// comes when the registry says that the token is at fault, not the user.
-    async fn answer(
-        &self,
-        response: &Response,
-        refused: Option<&Grant>,
-        round: u32,
-    ) -> Result<Option<Grant>, Error> {
-        let headers = response.headers().get_all(header::WWW_AUTHENTICATE);
-        let Some(challenge) = choose(headers.iter().filter_map(|value| value.to_str().ok())) else {
-            return Ok(None);
-        };
-        let is_token_bad = matches!(
-            &challenge,
-            Challenge::Bearer(bearer) if bearer.error.as_deref() == Some("invalid_token")
-        );
-        match round {
-            1 => {}
-            2 if is_token_bad => {}
-            _ => return Ok(None),
-        }
-        let connection = Connection {
-            transport: &self.0.transport,
-            policy: &self.0.policy,
-            registry: &self.0.base,
-        };
-        self.0
-            .authorizer
-            .renew(&connection, &challenge, refused)
-            .await
+/// Returns a new authorization after the `round`th refusal of one request. A second one only
+/// comes when the registry says that the token is at fault, not the user.
+async fn answer(
+    endpoint: &Endpoint,
+    connection: &Connection<'_>,
+    response: &Response,
+    refused: Option<&Grant>,
+    round: u32,
+) -> Result<Option<Grant>, Error> {
+    let headers = response.headers().get_all(header::WWW_AUTHENTICATE);
+    let Some(challenge) = choose(headers.iter().filter_map(|value| value.to_str().ok())) else {
+        return Ok(None);
+    };
+    let is_token_bad = matches!(
+        &challenge,
+        Challenge::Bearer(bearer) if bearer.error.as_deref() == Some("invalid_token")
+    );
+    match round {
+        1 => {}
+        2 if is_token_bad => {}
+        _ => return Ok(None),
     }
+    let authorizer = endpoint.authorizer();
+    authorizer.renew(connection, &challenge, refused).await
+}
 
-    /// Says whether a URL is at the registry itself, which alone is shown who the user is.
-    fn is_registry(&self, url: &Url) -> bool {
-        url.origin() == self.0.base.origin()
-    }
-
-    async fn refuse(&self, request: &Request, response: Response) -> Error {
-        let status = response.status().as_u16();
-        let retry_after = waiting_time(&response);
-        let host = host_of(response.url());
-        // The status says enough when the message cannot be read.
-        let body = self
-            .0
-            .transport
-            .read(response, &request.what, LONGEST_REFUSAL)
-            .await;
-        let message = body.ok().flatten().and_then(|body| message_in(&body));
-        of_status(
-            status,
-            retry_after,
-            Refusal {
-                host,
-                what: request.what.clone(),
-                message,
-            },
-        )
-    }
+async fn refuse(endpoint: &Endpoint, request: &Request, response: Response) -> Error {
+    let status = response.status().as_u16();
+    let retry_after = waiting_time(&response);
+    let host = host_of(response.url());
+    // The status says enough when the message cannot be read.
+    let body = endpoint
+        .transport()
+        .read(response, &request.what, LONGEST_REFUSAL)
+        .await;
+    let message = body.ok().flatten().and_then(|body| message_in(&body));
+    of_status(
+        status,
+        retry_after,
+        Refusal {
+            host,
+            what: request.what.clone(),
+            message,
+        },
+    )
 }
 
 /// Returns a header's text, if it has one that is text.
 pub(super) fn text_of(response: &Response, name: header::HeaderName) -> Option<&str> {
     response.headers().get(name)?.to_str().ok()
-}
-
-fn base_url(reference: &Reference, plain_http: bool) -> Result<Url, Error> {
-    let registry = reference.registry();
-    let at = |scheme: &str| {
-        let url = format!("{scheme}://{registry}/v2/{}", reference.path());
-        url.parse::<Url>().map_err(|_| Error::Host {
-            host: registry.to_owned(),
-        })
-    };
-    let secure = at("https")?;
-    // The explicit port 443 of a loopback registry means TLS; no port at all means port 80.
-    let is_plain =
-        is_loopback(secure.host_str().unwrap_or_default()) && !registry.ends_with(":443");
-    if plain_http || is_plain {
-        at("http")
-    } else {
-        Ok(secure)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base_urls() {
-        let cases = [
-            (
-                "alpine",
-                false,
-                "https://registry-1.docker.io/v2/library/alpine",
-            ),
-            ("h.io:5000/a/b", false, "https://h.io:5000/v2/a/b"),
-            ("h.io/a", true, "http://h.io/v2/a"),
-            ("localhost/a", false, "http://localhost/v2/a"),
-            ("localhost:5000/a", false, "http://localhost:5000/v2/a"),
-            ("127.0.0.2:5000/a", false, "http://127.0.0.2:5000/v2/a"),
-            ("[::1]:5000/a", false, "http://[::1]:5000/v2/a"),
-            ("localhost:443/a", false, "https://localhost/v2/a"),
-            ("localhost.io/a", false, "https://localhost.io/v2/a"),
-            ("10.0.0.1:80/a", false, "https://10.0.0.1:80/v2/a"),
-        ];
-        for (reference, plain_http, expected) in cases {
-            let base = base_url(&reference.parse().unwrap(), plain_http).unwrap();
-            assert_eq!(base.as_str(), expected, "{reference}");
-        }
-        let error = base_url(&"999.0.0.1:80/a".parse().unwrap(), false).unwrap_err();
-        assert_eq!(error.to_string(), "\"999.0.0.1:80\" is not a host");
-    }
 }

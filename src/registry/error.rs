@@ -6,6 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::credentials::CredentialsError;
+use super::hosts::HostsError;
 use super::redirect::RedirectFault;
 use super::token::TokenFault;
 use crate::oci::{Digest, MediaType};
@@ -76,6 +77,32 @@ pub enum Error {
         what: String,
         /// How it failed.
         source: reqwest::Error,
+    },
+    /// The server's certificate is not one that is trusted for it.
+    #[error("the certificate of {host} is not trusted")]
+    Certificate {
+        /// The host, with its port.
+        host: String,
+        /// What was asked for.
+        what: String,
+        /// What is wrong with it.
+        source: reqwest::Error,
+    },
+    /// No server is configured for this.
+    #[error("no host is configured to {action} for {registry}")]
+    NoHost {
+        /// The registry.
+        registry: String,
+        /// What was to be done there.
+        action: &'static str,
+    },
+    /// The servers of the registry are not known.
+    #[error("cannot find out which hosts serve {registry}")]
+    Hosts {
+        /// The registry.
+        registry: String,
+        /// What is wrong.
+        source: Box<HostsError>,
     },
     /// The server did not answer in time.
     #[error("no answer from {host} for {what} in {} s", .after.as_secs())]
@@ -196,12 +223,6 @@ pub enum Error {
         #[source]
         fault: CredentialsError,
     },
-    /// The host in the reference can be no host.
-    #[error("{host:?} is not a host")]
-    Host {
-        /// The host, with its port.
-        host: String,
-    },
     /// The HTTP client cannot be set up, mostly for want of root certificates.
     #[error("cannot set up TLS to reach {host}")]
     Tls {
@@ -225,6 +246,9 @@ impl Error {
                 Some("wait, or log in: registries limit anonymous users more")
             }
             Self::Tls { .. } => Some("install the package ca-certificates"),
+            Self::Certificate { .. } => Some(
+                "name its certificate authority in a hosts.toml (see --hosts-dir), or give --insecure-registry",
+            ),
             Self::Unreachable { .. } => Some("for a registry without TLS give --plain-http"),
             _ => None,
         }

@@ -3,9 +3,11 @@
 use reqwest::{Method, Response, StatusCode, header};
 
 use super::blob::Blob;
-use super::client::{Client, Request, text_of};
+use super::client::{Candidate, Client, text_of};
 use super::error::Error;
+use super::hosts::Capability;
 use super::redirect::host_of;
+use super::request::{Request, Target};
 use crate::oci::{Descriptor, Kind};
 
 /// A body, and how many of its bytes come before the ones that are wanted.
@@ -13,6 +15,17 @@ use crate::oci::{Descriptor, Kind};
 pub(super) struct Opened {
     pub(super) response: Response,
     pub(super) skip: u64,
+    /// The number of the place that it comes from.
+    pub(super) number: usize,
+}
+
+/// A place where a blob may be had.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    /// A URL in its descriptor, and whose connections are used.
+    Url(Candidate<'a>, &'a str),
+    /// A server of the registry.
+    Server(Candidate<'a>),
 }
 
 /// What the head of an answer says about the body.
@@ -53,62 +66,164 @@ impl Client {
         Ok(blob)
     }
 
-    /// Asks for the bytes from `offset`. Indexes and manifests may also be kept as blobs.
-    pub(super) async fn open(&self, descriptor: &Descriptor, offset: u64) -> Result<Opened, Error> {
-        let is_manifest = matches!(descriptor.media_type.kind(), Kind::Index | Kind::Manifest);
+    /// Asks for the bytes from `offset`, at the URLs in the descriptor and then of the servers,
+    /// from number `first` of both on.
+    pub(super) async fn open(
+        &self,
+        descriptor: &Descriptor,
+        offset: u64,
+        first: usize,
+    ) -> Result<Opened, Error> {
+        let first = first.max(self.first_for(descriptor));
+        let mut last = None;
+        for (number, place) in self.places(descriptor, first)? {
+            let opened = match place {
+                Place::Url(server, url) => self.open_url(server, url, descriptor, offset).await,
+                Place::Server(server) => self.open_at(server, descriptor, offset).await,
+            };
+            match opened {
+                Ok((response, skip)) => {
+                    self.note_served(descriptor, number);
+                    return Ok(Opened {
+                        response,
+                        skip,
+                        number,
+                    });
+                }
+                Err(error) => {
+                    tracing::debug!(digest = %descriptor.digest, ?place, %error, "no blob there");
+                    last = Some(error);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::NoHost {
+            registry: self.host(),
+            action: "pull",
+        }))
+    }
+
+    /// Returns where a blob may be had, with the number of each place, from number `first` on.
+    pub(super) fn places<'a>(
+        &'a self,
+        descriptor: &'a Descriptor,
+        first: usize,
+    ) -> Result<Vec<(usize, Place<'a>)>, Error> {
+        let urls = descriptor.urls.len();
+        let servers = self.candidates(Capability::Pull, first.saturating_sub(urls))?;
+        // Others than the registry are asked only in passing.
+        let passing = servers.first().map(|server| Candidate {
+            is_last: false,
+            ..*server
+        });
+        let urls_left = descriptor.urls.iter().enumerate().skip(first);
+        let mut places: Vec<_> = urls_left
+            .filter(|(_, url)| url.starts_with("https://") || url.starts_with("http://"))
+            .filter_map(|(number, url)| Some((number, Place::Url(passing?, url))))
+            .collect();
+        let server = |server: Candidate<'a>| (urls + server.number, Place::Server(server));
+        places.extend(servers.into_iter().map(server));
+        Ok(places)
+    }
+
+    async fn open_url(
+        &self,
+        server: Candidate<'_>,
+        url: &str,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<(Response, u64), Error> {
+        let url = url.parse().map_err(|_| Error::Header {
+            host: url.to_owned(),
+            what: descriptor.digest.to_string(),
+            header: "URL",
+        })?;
+        let request = Request {
+            is_anonymous: true,
+            ..question(Target::Url(url), descriptor, offset)
+        };
+        let response = self.send(server, &request).await?;
+        check(response, descriptor, offset)
+    }
+
+    /// Asks one server. Indexes and manifests may also be kept as blobs.
+    async fn open_at(
+        &self,
+        server: Candidate<'_>,
+        descriptor: &Descriptor,
+        offset: u64,
+    ) -> Result<(Response, u64), Error> {
+        let is_manifest = matches!(
+            descriptor.media_type.kind(),
+            Kind::Index | Kind::Manifest | Kind::Schema1
+        );
         let first = if is_manifest { "manifests" } else { "blobs" };
-        match self.open_at(first, descriptor, offset).await {
+        match self.open_as(first, server, descriptor, offset).await {
             Err(Error::NotFound(_)) if is_manifest => {
-                self.open_at("blobs", descriptor, offset).await
+                self.open_as("blobs", server, descriptor, offset).await
             }
             result => result,
         }
     }
 
-    async fn open_at(
+    async fn open_as(
         &self,
-        kind: &str,
+        kind: &'static str,
+        server: Candidate<'_>,
         descriptor: &Descriptor,
         offset: u64,
-    ) -> Result<Opened, Error> {
+    ) -> Result<(Response, u64), Error> {
         let what = descriptor.digest.to_string();
-        let request = Request {
-            method: Method::GET,
-            url: self.url(kind, &what),
-            accept: format!("{}, */*", descriptor.media_type),
-            offset,
-            what: what.clone(),
-        };
-        let response = match self.send(&request).await {
+        let target = Target::Part(kind, what.clone());
+        match self
+            .send(server, &question(target, descriptor, offset))
+            .await
+        {
+            Ok(response) => check(response, descriptor, offset),
             Err(Error::Status {
                 status: 416,
                 refusal,
-            }) => {
-                return Err(Error::Range {
-                    host: refusal.host,
-                    what,
-                    position: offset,
-                });
-            }
-            result => result?,
-        };
-        let head = Head {
-            is_partial: response.status() == StatusCode::PARTIAL_CONTENT,
-            length: text_of(&response, header::CONTENT_LENGTH).and_then(|text| text.parse().ok()),
-            content_range: text_of(&response, header::CONTENT_RANGE),
-            encoding: text_of(&response, header::CONTENT_ENCODING),
-        };
-        let host = host_of(response.url());
-        match head.skip(offset, descriptor.size) {
-            Ok(skip) => Ok(Opened { response, skip }),
-            Err(Mismatch::Header(header)) => Err(Error::Header { host, what, header }),
-            Err(Mismatch::Size(found)) => Err(Error::WrongSize {
-                host,
+            }) => Err(Error::Range {
+                host: refusal.host,
                 what,
-                expected: descriptor.size,
-                found,
+                position: offset,
             }),
+            Err(error) => Err(error),
         }
+    }
+}
+
+fn question(target: Target, descriptor: &Descriptor, offset: u64) -> Request {
+    let what = descriptor.digest.to_string();
+    let request = Request::new(Method::GET, target, what)
+        .header(header::ACCEPT, &format!("{}, */*", descriptor.media_type));
+    if offset == 0 {
+        return request;
+    }
+    request.header(header::RANGE, &format!("bytes={offset}-"))
+}
+
+/// Returns an answer and how many of its bytes come before `offset`, if it can be the blob.
+fn check(
+    response: Response,
+    descriptor: &Descriptor,
+    offset: u64,
+) -> Result<(Response, u64), Error> {
+    let head = Head {
+        is_partial: response.status() == StatusCode::PARTIAL_CONTENT,
+        length: text_of(&response, header::CONTENT_LENGTH).and_then(|text| text.parse().ok()),
+        content_range: text_of(&response, header::CONTENT_RANGE),
+        encoding: text_of(&response, header::CONTENT_ENCODING),
+    };
+    let (host, what) = (host_of(response.url()), descriptor.digest.to_string());
+    match head.skip(offset, descriptor.size) {
+        Ok(skip) => Ok((response, skip)),
+        Err(Mismatch::Header(header)) => Err(Error::Header { host, what, header }),
+        Err(Mismatch::Size(found)) => Err(Error::WrongSize {
+            host,
+            what,
+            expected: descriptor.size,
+            found,
+        }),
     }
 }
 

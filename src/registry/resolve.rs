@@ -2,9 +2,11 @@
 
 use reqwest::{Method, Response, header};
 
-use super::client::{Client, Request, text_of};
+use super::client::{Candidate, Client, text_of};
 use super::error::Error;
+use super::hosts::Capability;
 use super::redirect::host_of;
+use super::request::{Request, Target};
 use crate::oci::{Algorithm, Descriptor, Digest, MAX_MANIFEST_SIZE, MediaType};
 
 const MANIFEST_TYPES: [&str; 4] = [
@@ -20,10 +22,28 @@ impl Client {
     /// The registry's word is taken for type, size and digest where a HEAD request yields all
     /// three; otherwise the document itself is read and hashed.
     pub async fn resolve(&self) -> Result<Descriptor, Error> {
-        match self.resolve_at("manifests").await {
+        let mut last = None;
+        for candidate in self.candidates(Capability::Resolve, 0)? {
+            match self.resolve_by(candidate).await {
+                Ok(descriptor) => return Ok(descriptor),
+                Err(error) => {
+                    let host = host_of(candidate.endpoint.base());
+                    tracing::debug!(host, %error, "not resolved by this host");
+                    last = Some(error);
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::NoHost {
+            registry: self.host(),
+            action: "resolve names",
+        }))
+    }
+
+    async fn resolve_by(&self, server: Candidate<'_>) -> Result<Descriptor, Error> {
+        match self.resolve_at(server, "manifests").await {
             // Some registries keep what only a digest names among the blobs.
             Err(Error::NotFound(refusal)) if self.reference().digest().is_some() => {
-                match self.resolve_at("blobs").await {
+                match self.resolve_at(server, "blobs").await {
                     Err(Error::NotFound(_)) => Err(Error::NotFound(refusal)),
                     result => result,
                 }
@@ -32,8 +52,13 @@ impl Client {
         }
     }
 
-    async fn resolve_at(&self, kind: &str) -> Result<Descriptor, Error> {
-        let head = match self.send(&self.question(Method::HEAD, kind)).await {
+    async fn resolve_at(
+        &self,
+        server: Candidate<'_>,
+        kind: &'static str,
+    ) -> Result<Descriptor, Error> {
+        let question = self.question(Method::HEAD, kind);
+        let head = match self.send(server, &question).await {
             Ok(response) => self.descriptor_in(&response)?,
             // HEAD is refused, or the reason is in the body that HEAD does not have.
             Err(Error::Forbidden(_) | Error::Status { .. } | Error::Server { status: 501, .. }) => {
@@ -43,23 +68,20 @@ impl Client {
         };
         match head {
             Some(descriptor) => Ok(descriptor),
-            None => self.read_document(kind).await,
+            None => self.read_document(server, kind).await,
         }
     }
 
-    fn question(&self, method: Method, kind: &str) -> Request {
+    fn question(&self, method: Method, kind: &'static str) -> Request {
         let reference = self.reference();
         let name = match (reference.digest(), reference.tag()) {
             (Some(digest), _) => digest.to_string(),
             (None, tag) => tag.unwrap_or_default().to_owned(),
         };
-        Request {
-            method,
-            url: self.url(kind, &name),
-            accept: format!("{}, */*", MANIFEST_TYPES.join(", ")),
-            offset: 0,
-            what: reference.to_string(),
-        }
+        Request::new(method, Target::Part(kind, name), reference.to_string()).header(
+            header::ACCEPT,
+            &format!("{}, */*", MANIFEST_TYPES.join(", ")),
+        )
     }
 
     /// Returns the descriptor in a response's headers, if they hold all of it.
@@ -77,9 +99,13 @@ impl Client {
         }
     }
 
-    async fn read_document(&self, kind: &str) -> Result<Descriptor, Error> {
+    async fn read_document(
+        &self,
+        server: Candidate<'_>,
+        kind: &'static str,
+    ) -> Result<Descriptor, Error> {
         let request = self.question(Method::GET, kind);
-        let response = self.send(&request).await?;
+        let response = self.send(server, &request).await?;
         let Some(media_type) = text_of(&response, header::CONTENT_TYPE).map(MediaType::new) else {
             let host = host_of(response.url());
             return Err(Error::Header {
@@ -92,10 +118,8 @@ impl Client {
         let too_large = self.too_large(&response);
         let host = host_of(response.url());
         let limit = usize::try_from(MAX_MANIFEST_SIZE).unwrap_or(usize::MAX);
-        let body = self
-            .transport()
-            .read(response, &request.what, limit)
-            .await?;
+        let transport = server.endpoint.transport();
+        let body = transport.read(response, &request.what, limit).await?;
         let body = body.ok_or(too_large)?;
         let algorithm = claimed
             .as_ref()

@@ -12,7 +12,7 @@ use super::credentials::{Credentials, Secret};
 use super::error::{Error, message_in};
 use super::redirect::host_of;
 use super::retry::{Failure, Policy, retry_after};
-use super::transport::Transport;
+use super::transport::{Transport, Whose};
 
 /// The longest answer that is read, in bytes.
 const LONGEST_ANSWER: usize = 1 << 20;
@@ -150,7 +150,9 @@ impl Inquiry<'_> {
         if let Some(service) = &self.bearer.service {
             url.query_pairs_mut().append_pair("service", service);
         }
-        url.query_pairs_mut().append_pair("scope", self.scope);
+        for scope in self.scope.split_whitespace() {
+            url.query_pairs_mut().append_pair("scope", scope);
+        }
         self.ask(realm, |client| {
             let request = client.get(url.clone());
             match basic {
@@ -166,7 +168,12 @@ impl Inquiry<'_> {
         realm: &Url,
         request: impl Fn(&reqwest::Client) -> RequestBuilder,
     ) -> Result<Response, Error> {
-        let client = self.transport.client(realm)?;
+        let whose = if realm.origin() == self.registry.origin() {
+            Whose::Own
+        } else {
+            Whose::Other
+        };
+        let client = self.transport.client(realm, whose)?;
         for made in 1.. {
             let result = self.transport.send(request(client), realm, WHAT).await;
             let failure = match &result {

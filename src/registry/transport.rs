@@ -1,4 +1,8 @@
 //! The HTTP connections underneath: which client for which URL, and how long to wait.
+//!
+//! A host's certificate authorities are trusted, and its certificates left unchecked where the
+//! user said so, also at the servers that it sends us to; its client certificate is shown to
+//! itself alone.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -6,6 +10,7 @@ use std::time::Duration;
 use reqwest::{ClientBuilder, Response, Url, header};
 
 use super::error::Error;
+use super::hosts::Tls;
 use super::redirect::host_of;
 
 /// How long to wait for what.
@@ -34,37 +39,62 @@ impl Default for Timeouts {
 #[derive(Debug, Default)]
 pub(super) struct Transport {
     timeouts: Timeouts,
+    tls: Tls,
     loopback: OnceLock<reqwest::Client>,
     plain: OnceLock<reqwest::Client>,
     secure: OnceLock<reqwest::Client>,
+    /// Like `secure`, for the host itself.
+    own: OnceLock<reqwest::Client>,
+}
+
+/// Whose server a URL is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The host's that the transport is for.
+    Own,
+    /// Another's, to which the host has sent us.
+    Other,
 }
 
 impl Transport {
-    pub(super) fn new(timeouts: Timeouts) -> Self {
+    pub(super) fn new(timeouts: Timeouts, tls: Tls) -> Self {
         Self {
             timeouts,
+            tls,
             ..Self::default()
         }
     }
 
-    pub(super) fn timeouts(&self) -> Timeouts {
-        self.timeouts
-    }
-
     /// Returns the client for a URL.
-    pub(super) fn client(&self, url: &Url) -> Result<&reqwest::Client, Error> {
+    pub(super) fn client(&self, url: &Url, whose: Whose) -> Result<&reqwest::Client, Error> {
         let no_roots = |builder: ClientBuilder| builder.tls_certs_only([]);
-        let made = if url.scheme() == "https" {
-            get_or_build(&self.secure, || self.builder())
-        } else if is_loopback(url.host_str().unwrap_or_default()) {
-            get_or_build(&self.loopback, || no_roots(self.builder()).no_proxy())
-        } else {
-            get_or_build(&self.plain, || no_roots(self.builder()))
+        let made = match (url.scheme(), whose) {
+            ("https", Whose::Own) => get_or_build(&self.own, || self.with_tls(whose)),
+            ("https", Whose::Other) => get_or_build(&self.secure, || self.with_tls(whose)),
+            _ if is_loopback(url.host_str().unwrap_or_default()) => {
+                get_or_build(&self.loopback, || no_roots(self.builder()).no_proxy())
+            }
+            _ => get_or_build(&self.plain, || no_roots(self.builder())),
         };
         made.map_err(|source| Error::Tls {
             host: host_of(url),
             source,
         })
+    }
+
+    fn with_tls(&self, whose: Whose) -> ClientBuilder {
+        let mut builder = self.builder();
+        if self.tls.skip_verify {
+            builder = builder
+                .tls_certs_only([])
+                .tls_danger_accept_invalid_certs(true);
+        } else if !self.tls.ca.is_empty() {
+            builder = builder.tls_certs_merge(self.tls.ca.clone());
+        }
+        match &self.tls.identity {
+            Some(identity) if whose == Whose::Own => builder.identity(identity.clone()),
+            _ => builder,
+        }
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -84,11 +114,7 @@ impl Transport {
                 after: self.timeouts.connect,
             }),
             // The URL may hold a signature, which is as good as a password.
-            Ok(Err(error)) => Err(Error::Unreachable {
-                host,
-                what: what.to_owned(),
-                source: error.without_url(),
-            }),
+            Ok(Err(error)) => Err(unreachable(host, what.to_owned(), error.without_url())),
             Err(_) => Err(Error::TimedOut {
                 host,
                 what: what.to_owned(),
@@ -151,6 +177,25 @@ impl Transport {
     }
 }
 
+/// Tells a server whose certificate is not trusted from one that cannot be reached.
+fn unreachable(host: String, what: String, source: reqwest::Error) -> Error {
+    let is_certificate = |error: &(dyn std::error::Error + 'static)| {
+        let inner = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(|error| error.get_ref());
+        let tls = error.downcast_ref::<rustls::Error>();
+        let tls = tls.or(inner.and_then(|inner| inner.downcast_ref()));
+        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+    };
+    let first: &(dyn std::error::Error + 'static) = &source;
+    let mut chain = std::iter::successors(Some(first), |error| error.source());
+    if chain.any(is_certificate) {
+        Error::Certificate { host, what, source }
+    } else {
+        Error::Unreachable { host, what, source }
+    }
+}
+
 /// Says whether a host, without port, is this machine.
 pub(super) fn is_loopback(host: &str) -> bool {
     let address = host
@@ -198,10 +243,13 @@ mod tests {
     fn clients_are_made_for_all_schemes() {
         let transport = Transport::default();
         for url in ["http://127.0.0.1:1/", "http://h.io/"] {
-            assert!(transport.client(&url.parse().unwrap()).is_ok(), "{url}");
+            assert!(
+                transport.client(&url.parse().unwrap(), Whose::Own).is_ok(),
+                "{url}"
+            );
         }
         // Without root certificates the error says so; a panic would not.
-        let secure = transport.client(&"https://h.io/".parse().unwrap());
+        let secure = transport.client(&"https://h.io/".parse().unwrap(), Whose::Own);
         assert!(
             matches!(secure, Ok(_) | Err(Error::Tls { .. })),
             "{secure:?}"

@@ -35,6 +35,16 @@ pub(super) enum Place {
 }
 
 impl Section {
+    /// Returns a section of bytes that a document holds.
+    pub(super) fn of_bytes(bytes: Vec<u8>) -> Self {
+        Self {
+            path: Arc::default(),
+            member: String::new(),
+            size: bytes.len() as u64,
+            bytes: Place::Memory(bytes.into()),
+        }
+    }
+
     /// Returns the bytes from `offset` on, at most 1 MiB of them; none at the end.
     pub(super) fn read(&self, offset: u64) -> Result<Bytes, SourceError> {
         self.read_at_most(offset, PIECE)

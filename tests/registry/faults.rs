@@ -1,15 +1,10 @@
-//! The registry client against a registry that fails in every way that real ones do.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#[path = "support/registry.rs"]
-mod support;
+//! One server: what is asked of it, and what becomes of its faults.
 
 use std::time::{Duration, Instant};
 
+use crate::support::{Answer, Registry};
 use mica::oci::{Descriptor, Digest, MediaType};
 use mica::registry::{Blob, Client, Credentials, Error, Options, Policy, Timeouts};
-use support::{Answer, Registry};
 
 const MANIFEST: &str = r#"{"schemaVersion":2}"#;
 const BY_TAG: &str = "/v2/team/app/manifests/v1";
@@ -37,7 +32,7 @@ fn as_user() -> Options {
     }
 }
 
-fn client(registry: &Registry, options: Options) -> Client {
+fn client(registry: &Registry, options: &Options) -> Client {
     let reference = format!("{}/team/app:v1", registry.host()).parse().unwrap();
     Client::new(reference, options).unwrap()
 }
@@ -89,7 +84,7 @@ async fn fetch(offset: u64, answers: &[Answer]) -> (Registry, Result<Vec<u8>, Er
     let registry = Registry::start();
     let descriptor = layer(&content());
     registry.on(&format!("GET {}", blob_path(&descriptor)), answers);
-    let result = match client(&registry, options())
+    let result = match client(&registry, &options())
         .fetch(&descriptor, offset)
         .await
     {
@@ -105,7 +100,7 @@ async fn resolve(head: &[Answer], get: &[Answer]) -> (Registry, Result<Descripto
     registry
         .on(&format!("HEAD {BY_TAG}"), head)
         .on(&format!("GET {BY_TAG}"), get);
-    let result = client(&registry, options()).resolve().await;
+    let result = client(&registry, &options()).resolve().await;
     (registry, result)
 }
 
@@ -152,7 +147,7 @@ async fn a_digest_that_is_not_a_manifest_is_looked_for_among_the_blobs() {
     let reference = format!("{}/team/app@{digest}", registry.host())
         .parse()
         .unwrap();
-    let resolved = Client::new(reference, options())
+    let resolved = Client::new(reference, &options())
         .unwrap()
         .resolve()
         .await
@@ -229,7 +224,7 @@ async fn a_registry_that_hangs_up_or_is_down_is_unreachable() {
         .local_addr()
         .unwrap();
     let reference = format!("{closed}/a:1").parse().unwrap();
-    let error = Client::new(reference, options())
+    let error = Client::new(reference, &options())
         .unwrap()
         .resolve()
         .await
@@ -252,7 +247,7 @@ async fn an_anonymous_token_is_fetched_once_and_kept() {
             [Answer::ok(r#"{"token":"tok","expires_in":300}"#)],
         )
         .on(&format!("GET {blob}"), [Answer::ok("x")]);
-    let client = client(&registry, options());
+    let client = client(&registry, &options());
     client.resolve().await.unwrap();
     read(client.fetch(&descriptor, 0).await.unwrap())
         .await
@@ -280,7 +275,7 @@ async fn requests_at_the_same_time_share_one_token() {
         .on(&get, [challenge(&registry, "")])
         .on(&format!("{get} with authorization"), [Answer::ok("x")])
         .on("GET /token", [Answer::ok(r#"{"token":"tok"}"#)]);
-    let client = client(&registry, options());
+    let client = client(&registry, &options());
     let work = (0..4).map(|_| {
         let (client, descriptor) = (client.clone(), descriptor.clone());
         tokio::spawn(async move { client.fetch(&descriptor, 0).await.map(|_| ()) })
@@ -305,7 +300,7 @@ async fn a_password_gets_a_token_by_post_or_else_by_get() {
             [challenge(&registry, ""), manifest_answer()],
         )
         .on("POST /token", [Answer::ok(r#"{"access_token":"tok"}"#)]);
-    client(&registry, as_user()).resolve().await.unwrap();
+    client(&registry, &as_user()).resolve().await.unwrap();
     let post = &registry.requests()[1];
     for part in [
         "grant_type=password",
@@ -324,7 +319,7 @@ async fn a_password_gets_a_token_by_post_or_else_by_get() {
         )
         .on("POST /token", [Answer::status(405)])
         .on("GET /token", [Answer::ok(r#"{"token":"tok"}"#)]);
-    client(&registry, as_user()).resolve().await.unwrap();
+    client(&registry, &as_user()).resolve().await.unwrap();
     let get = &registry.requests()[2];
     assert_eq!(get.header("authorization"), Some("Basic bWU6c2VjcmV0"));
 }
@@ -337,7 +332,7 @@ async fn basic_credentials_are_shown_when_asked_for() {
         &format!("HEAD {BY_TAG}"),
         [basic.clone(), manifest_answer()],
     );
-    client(&registry, as_user()).resolve().await.unwrap();
+    client(&registry, &as_user()).resolve().await.unwrap();
     let requests = registry.requests();
     assert_eq!(requests[0].header("authorization"), None);
     assert_eq!(
@@ -348,7 +343,7 @@ async fn basic_credentials_are_shown_when_asked_for() {
     for (options, expected) in [(options(), 1), (as_user(), 2)] {
         let registry = Registry::start();
         registry.on(&format!("HEAD {BY_TAG}"), [basic.clone()]);
-        let error = client(&registry, options).resolve().await.unwrap_err();
+        let error = client(&registry, &options).resolve().await.unwrap_err();
         assert!(matches!(error, Error::Unauthorized(_)), "{error}");
         assert!(error.hint().unwrap().contains("--user"));
         assert!(!format!("{error:?}").contains("secret"));
@@ -372,13 +367,13 @@ async fn an_invalid_token_is_replaced_once() {
                 Answer::ok(r#"{"token":"new"}"#),
             ],
         );
-    client(&registry, options()).resolve().await.unwrap();
+    client(&registry, &options()).resolve().await.unwrap();
     let last = registry.requests().pop().unwrap();
     assert_eq!(last.header("authorization"), Some("Bearer new"));
 
     registry.on(&format!("HEAD {BY_TAG}"), [invalid]);
     let before = registry.requests().len();
-    let error = client(&registry, options()).resolve().await.unwrap_err();
+    let error = client(&registry, &options()).resolve().await.unwrap_err();
     assert!(matches!(error, Error::Unauthorized(_)));
     assert_eq!(registry.requests().len() - before, 5);
 }
@@ -390,7 +385,7 @@ async fn a_token_service_that_refuses_is_an_error_without_secrets() {
         .on(&format!("HEAD {BY_TAG}"), [challenge(&registry, "")])
         .on("POST /token", [Answer::status(401)])
         .on("GET /token", [Answer::refusal(401, "wrong password")]);
-    let error = client(&registry, as_user()).resolve().await.unwrap_err();
+    let error = client(&registry, &as_user()).resolve().await.unwrap_err();
     let text = format!("{error:?}");
     assert!(
         matches!(error, Error::Token { .. }) && text.contains("wrong password"),
@@ -400,7 +395,7 @@ async fn a_token_service_that_refuses_is_an_error_without_secrets() {
     assert!(error.hint().is_some());
 
     registry.on("POST /token", [Answer::ok("{}")]);
-    let error = client(&registry, as_user()).resolve().await.unwrap_err();
+    let error = client(&registry, &as_user()).resolve().await.unwrap_err();
     assert!(matches!(error, Error::Token { .. }));
 }
 
@@ -427,7 +422,7 @@ async fn who_the_user_is_goes_to_no_other_host() {
             Answer::partial(&bytes, 1000),
         ],
     );
-    let fetched = client(&registry, as_user())
+    let fetched = client(&registry, &as_user())
         .fetch(&descriptor, 0)
         .await
         .unwrap();
@@ -459,7 +454,7 @@ async fn another_host_that_asks_is_not_answered() {
         "GET /far",
         [Answer::status(401).header("WWW-Authenticate", "Basic realm=x")],
     );
-    let error = client(&registry, as_user())
+    let error = client(&registry, &as_user())
         .fetch(&descriptor, 0)
         .await
         .unwrap_err();
@@ -479,7 +474,7 @@ async fn redirects_that_lead_nowhere_end() {
     for (answer, expected) in cases {
         let registry = Registry::start();
         registry.on(&format!("GET {blob}"), [answer]);
-        let error = client(&registry, options())
+        let error = client(&registry, &options())
             .fetch(&descriptor, 0)
             .await
             .unwrap_err();
@@ -654,7 +649,7 @@ async fn wrong_and_huge_manifests_are_refused() {
     let reference = format!("{}/team/app@{wanted}", registry.host())
         .parse()
         .unwrap();
-    let resolved = Client::new(reference, options()).unwrap().resolve().await;
+    let resolved = Client::new(reference, &options()).unwrap().resolve().await;
     assert!(
         matches!(resolved, Err(Error::WrongDigest { .. })),
         "{resolved:?}"
@@ -691,7 +686,7 @@ async fn manifests_are_fetched_as_such_and_else_as_blobs() {
         &format!("GET {}", blob_path(&descriptor)),
         [Answer::ok(MANIFEST)],
     );
-    let fetched = client(&registry, options())
+    let fetched = client(&registry, &options())
         .fetch(&descriptor, 0)
         .await
         .unwrap();

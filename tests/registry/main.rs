@@ -1,0 +1,8 @@
+//! The registry client against loopback servers that fail in every way that real ones do.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod faults;
+mod mirrors;
+#[path = "../support/registry.rs"]
+mod support;
