@@ -85,6 +85,10 @@ impl ActiveView {
         let without_contents = is_regular && contents == Contents::Later && attr.size > 0;
         let (staged, inode) = self.stage_copy(node, lower, &attr, contents)?;
         self.dress(&inode, lower, &attr)?;
+        if matches!(contents, Contents::Until(limit) if limit < attr.size) {
+            // What is put into place is the file as it is after the cut.
+            inode.set_times(None, Some(SetTime::Now))?;
+        }
         // Nothing but a file or a directory takes attributes of users.
         let is_file = is_regular || self.upper.overrides() && node.file_type != FileType::Symlink;
         if attr.nlink == 1
@@ -105,8 +109,15 @@ impl ActiveView {
             return self.put_into_place(node, staged, &inode, presence);
         }
         // This name leaves the others, and takes a number of its own.
-        node.state().ino = self.derived_ino(&inode.attr()?);
-        self.put_into_place(node, staged, &inode, presence)?;
+        let own = self.derived_ino(&inode.attr()?);
+        let shared = std::mem::replace(&mut node.state().ino, own);
+        self.put_into_place(node, staged, &inode, presence)
+            .inspect_err(|_| {
+                let mut state = node.state();
+                if state.presence == Presence::Lower {
+                    state.ino = shared;
+                }
+            })?;
         if let (Some(notifier), Some(place)) = (self.notifier.get(), self.nodes.place(node.id)) {
             // The listing has the old one, and its names are fewer.
             notifier.changed(place.parent);
@@ -194,13 +205,12 @@ impl ActiveView {
                 self.load(&above, &mut inside)?;
                 let before = Inode(Arc::clone(&above_fd)).attr()?.attr;
                 staged.place_new(&above_fd, &place.name)?;
-                let times = (SetTime::At(before.atime), SetTime::At(before.mtime));
-                Inode(above_fd).set_times(Some(times.0), Some(times.1))?;
                 if let Some(names) = inside.names.as_mut() {
                     names.set(&place.name, Kind::Entry(node.file_type), true);
                 }
                 self.arrived(node, presence(ino), None);
-                return Ok(());
+                let times = (SetTime::At(before.atime), SetTime::At(before.mtime));
+                return Inode(above_fd).set_times(Some(times.0), Some(times.1));
             }
         }
         self.arrived(node, presence(ino), Some(inode.clone()));
@@ -236,19 +246,22 @@ impl ActiveView {
         let before = inode.attr()?.attr;
         // A write takes it away.
         let capability = inode.stored_xattr(CAPABILITY)?;
-        self.copy_contents(lower, &file, limit.min(before.size))?;
+        let copied = self.copy_contents(lower, &file, limit.min(before.size));
+        let copied = copied.and_then(|()| self.sync_file(&file));
+        let copied = copied.and_then(|()| match capability {
+            Some(capability) => inode.set_stored_xattr(CAPABILITY, &capability, 0),
+            None => Ok(()),
+        });
+        // The copy modifies nothing, also one that failed; the cut does.
+        let times = inode.set_times(
+            Some(SetTime::At(before.atime)),
+            Some(SetTime::At(before.mtime)),
+        );
+        copied.and(times)?;
+        self.upper.set_number(&inode, node.state().ino)?;
         if limit < before.size {
             rustix::fs::ftruncate(&file, limit)?;
         }
-        self.sync_file(&file)?;
-        if let Some(capability) = capability {
-            inode.set_stored_xattr(CAPABILITY, &capability, 0)?;
-        }
-        inode.set_times(
-            Some(SetTime::At(before.atime)),
-            Some(SetTime::At(before.mtime)),
-        )?;
-        self.upper.set_number(&inode, node.state().ino)?;
         self.upper.clear_metacopy(&inode)?;
         node.state().presence = Presence::Upper(ino);
         Ok(())

@@ -18,7 +18,7 @@ use super::node::{Directory, Found, Node, Presence};
 use super::upper::{Inode, Staged, entry, with_umask};
 use crate::layer::marks::{NameMark, name_mark};
 use crate::view::LONGEST_NAME;
-use crate::{Error, FileType, NodeId, Operation, Reply, Request, Result};
+use crate::{Entry, Error, FileType, NodeId, Operation, Reply, Request, Result};
 use new::{New, What, is_own, what_of};
 
 /// A directory in the work directory that gives what is made in it what the directory
@@ -92,11 +92,16 @@ impl ActiveView {
                 let node = self.child(&directory, name)?;
                 let node = node.ok_or(Error::Refused(Errno::NOENT))?;
                 let opened = self.open_file(node.id, flags, None);
-                let entry = self.entry(&node)?;
                 let Reply::Opened(opened) = opened.inspect_err(|_| self.forget(node.id, 1))? else {
                     return Err(Error::Refused(Errno::IO));
                 };
-                return Ok(Reply::Created(entry, opened));
+                // What fails from here on, the kernel closes no handle for.
+                let attr = self.attr(&node).inspect_err(|_| {
+                    drop(self.release(node.id));
+                    self.forget(node.id, 1);
+                })?;
+                let node = node.id;
+                return Ok(Reply::Created(Entry { node, attr }, opened));
             }
             other => other?,
         };
@@ -178,14 +183,15 @@ impl ActiveView {
             )?;
             inode
         };
-        let found = self.found(&inode)?;
         let file_type = new.file_type();
-        let (node, _) = self
-            .nodes
-            .adopt(Some((directory.id, name)), file_type, found);
+        // It is there from now on, whatever else fails.
         if let Some(names) = inside.names.as_mut() {
             names.set(name, Kind::Entry(file_type), vacancy.is_over_lower);
         }
+        let found = self.found(&inode)?;
+        let (node, _) = self
+            .nodes
+            .adopt(Some((directory.id, name)), file_type, found);
         if new.what.is_directory() {
             node.directory_mut().names = Some(Box::default());
         }

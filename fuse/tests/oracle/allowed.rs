@@ -150,16 +150,16 @@ fn same_but(compared: &Compared<'_>, put_right: fn(&mut Seen, &Seen)) -> bool {
 }
 
 /// Returns whether the kernel is known to do a step wrongly, so that there is nothing to
-/// compare with. `operands` are what the step is about, as the kernel shows it.
+/// compare with. `operands` are what the step is about, as one side shows it.
 pub(crate) fn is_avoided(operation: &Operation, operands: &[Result<Stat, Errno>]) -> bool {
     let Operation::Change { target, change } = operation else {
         return false;
     };
     let any = |is_so: fn(&Stat) -> bool| operands.iter().flatten().any(is_so);
     match (target, change) {
-        // To change a pipe or a device of a lower that has no name any more gives it its
-        // name back, in the upper (rule 29).
-        (Target::Open(_), _) if any(is_special) => any(|stat| stat.st_nlink == 0),
+        // To change a pipe, a device or a directory of a lower that has no name any more gives
+        // it its name back, in the upper, also in the place of what has it now (rule 29).
+        (Target::Open(_), _) if any(is_not_file) => any(|stat| stat.st_nlink == 0),
         // Whether it counts as a modification depends on the file system.
         (Target::Path(..), Change::Size(size)) => operands
             .iter()
@@ -181,10 +181,13 @@ pub(crate) fn is_unnamed(operation: &Operation, outcome: &Outcome) -> bool {
             ..
         }
     );
-    is_by_file && matches!(outcome, Err(Errno::EXIST | Errno::NOTDIR | Errno::NOENT))
+    is_by_file
+        && matches!(
+            outcome,
+            Err(Errno::EXIST | Errno::NOTDIR | Errno::NOTEMPTY | Errno::NOENT)
+        )
 }
 
-fn is_special(stat: &Stat) -> bool {
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    !matches!(kind, FileType::RegularFile | FileType::Directory)
+fn is_not_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile
 }

@@ -99,7 +99,11 @@ impl Contest {
         if matches!(step.operation, Operation::Remount) {
             return self.remount(after, step);
         }
-        if allowed::is_avoided(&step.operation, &operands(&self.reference, step)) {
+        let sides = [&self.reference, &self.subject];
+        if sides
+            .iter()
+            .any(|side| allowed::is_avoided(&step.operation, &operands(side, step)))
+        {
             return Ok(());
         }
         let mut reference = Watched::perform(&mut self.reference, step);
@@ -123,7 +127,7 @@ impl Contest {
         for (at, pair) in reference.after.iter().zip(&subject.after).enumerate() {
             self.compare_operands(after, step, at, pair)?;
         }
-        match subject.renumbered(&step.operation) {
+        match subject.renumbered(&reference, &step.operation) {
             Some(what) => Err(Difference {
                 kind: format!("number after {name}"),
                 after,

@@ -27,12 +27,17 @@ impl Watched {
     }
 
     /// Returns what has another number, though it is the same inode. Where there are more
-    /// links, a copy may be another inode.
-    pub(crate) fn renumbered(&self, operation: &Operation) -> Option<String> {
+    /// links, for either side, a copy may be another inode.
+    pub(crate) fn renumbered(&self, reference: &Self, operation: &Operation) -> Option<String> {
         if !operation.keeps_names() || matches!(operation, Operation::Open { .. }) {
             return None;
         }
-        let pairs = self.before.iter().zip(&self.after);
+        let links =
+            |stat: &Result<Stat, Errno>| stat.as_ref().map_or(0, |stat| Seen::of(stat).nlink);
+        let pairs = self.before.iter().zip(&self.after).zip(&reference.before);
+        let pairs = pairs
+            .filter(|(_, other)| links(other) < 2)
+            .map(|(pair, _)| pair);
         let mut pairs =
             pairs.filter_map(|(before, after)| Some((before.as_ref().ok()?, after.as_ref().ok()?)));
         let (before, after) = pairs

@@ -11,6 +11,7 @@ use mica_fuse::session::{Busy, unmount};
 use mica_fuse::{Error, Upper, UpperOptions};
 
 use crate::bed::{Bed, Small, errno, names};
+use crate::faults::{Fault, Faults, Which};
 use crate::mount::{Ground, Implementation};
 
 /// Trap 42.
@@ -49,6 +50,10 @@ fn open_when_there_is_space(open: impl Fn() -> io::Result<fs::File>) -> fs::File
 
 /// Names the directories that the other process of the test below is to serve.
 const OTHER_PROCESS: &str = "MICA_TEST_WRITABLE_CRASH";
+/// Says after how many changes on disk it is to be killed.
+const KILL_AFTER: &str = "MICA_TEST_WRITABLE_KILL";
+/// The file by which it says that it serves.
+const READY: &str = "ready";
 const BIG: usize = 64 << 20;
 
 /// Trap 43.
@@ -59,7 +64,7 @@ fn a_crash_while_a_file_is_copied_up_leaves_it_old_or_new_and_nothing_half_made(
     });
     let mut was_in_time = false;
     for delay in [1, 5, 15, 40, 80] {
-        let mut server = serve_elsewhere(bed.directory());
+        let mut server = serve_elsewhere(bed.directory(), None);
         let path = bed.shared_path("file");
         let writer = std::thread::spawn(move || fs::File::options().append(true).open(path));
         std::thread::sleep(Duration::from_millis(delay));
@@ -77,9 +82,14 @@ fn a_crash_while_a_file_is_copied_up_leaves_it_old_or_new_and_nothing_half_made(
     assert!(was_in_time, "no crash came while the file was copied");
 }
 
-/// Starts another process that serves the directories, and waits for its mount.
-fn serve_elsewhere(directory: &Path) -> Child {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+/// Starts another process that serves the directories, and waits for its mount. It kills
+/// itself before it makes one more change on disk than it may.
+pub(crate) fn serve_elsewhere(directory: &Path, kill_after: Option<u32>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    if let Some(changes) = kill_after {
+        command.env(KILL_AFTER, changes.to_string());
+    }
+    let mut child = command
         .args([
             "failing::other_process",
             "--exact",
@@ -92,11 +102,13 @@ fn serve_elsewhere(directory: &Path) -> Child {
         .spawn()
         .unwrap();
     let start = Instant::now();
-    while !directory.join("point/file").exists() {
+    let ready = directory.join(READY);
+    while !ready.exists() {
         assert!(start.elapsed() < Duration::from_secs(10));
         assert!(child.try_wait().unwrap().is_none());
         std::thread::sleep(Duration::from_millis(2));
     }
+    fs::remove_file(ready).unwrap();
     child
 }
 
@@ -106,7 +118,13 @@ fn other_process() {
     let Some(directory) = std::env::var_os(OTHER_PROCESS) else {
         return;
     };
-    let mounted = Ground::new(Path::new(&directory), 1).mount(Implementation::Mica);
+    let faults = Faults::default();
+    let ground = Ground::new(Path::new(&directory), 1);
+    let mounted = faults.watch(Which::Changes, || ground.mount(Implementation::Mica));
+    if let Ok(changes) = std::env::var(KILL_AFTER) {
+        faults.arm(Fault::Kill, changes.parse().unwrap());
+    }
+    fs::write(Path::new(&directory).join(READY), "").unwrap();
     // Until it is killed, or whoever started it is gone.
     io::stdin().read_to_end(&mut Vec::new()).unwrap();
     mounted.unmount();

@@ -2,8 +2,9 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
+use tracing::warn;
 
 use crate::active::ActiveView;
 use crate::active::upper::{Inode, with_umask};
@@ -48,7 +49,16 @@ impl ActiveView {
                 }
                 What::Symlink { target } => rustix::fs::symlinkat(target, directory, name)?,
             }
-            Inode::at(directory, name)
+            Inode::at(directory, name).inspect_err(|_| {
+                // Nobody knows of it yet.
+                let flags = match new.what {
+                    What::Directory => AtFlags::REMOVEDIR,
+                    _ => AtFlags::empty(),
+                };
+                if let Err(errno) = rustix::fs::unlinkat(directory, name, flags) {
+                    warn!("take back what was made: {errno}");
+                }
+            })
         })
     }
 

@@ -68,12 +68,13 @@ impl Work {
         make: impl FnOnce(BorrowedFd<'_>, &[u8]) -> Result<T>,
     ) -> Result<(Staged<'_>, T)> {
         let name = format!("#{:x}", self.counter.fetch_add(1, Ordering::Relaxed)).into_bytes();
-        let result = make(self.fd(), &name)?;
+        // Before it is made, so that what a failure leaves of it is taken away too.
         let staged = Staged {
             work: self,
             name,
             is_placed: false,
         };
+        let result = make(self.fd(), &staged.name)?;
         Ok((staged, result))
     }
 
