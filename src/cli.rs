@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod image;
 mod layer;
+mod lease;
 mod mount;
 mod output;
 mod overlay;
@@ -128,6 +129,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Snapshot(command) => snapshot::run(&session()?, command),
         Command::Layer(command) => layer::run(&session()?, command),
         Command::Content(command) => content::run(&session()?, command),
+        Command::Lease(command) => lease::run(&session()?, command),
         Command::Events(arguments) => events::run(session()?, arguments),
     }
 }

@@ -137,17 +137,8 @@ impl Content {
 
     /// Stores the bytes of a small blob, after their size and digest were verified.
     pub fn write(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), ContentError> {
-        let (digest, expected) = (&descriptor.digest, descriptor.size);
-        if bytes.len() as u64 != expected {
-            let found = bytes.len() as u64;
-            return Err(ContentError::Size {
-                digest: digest.clone(),
-                expected,
-                found,
-            });
-        }
-        verify(digest, bytes)?;
-        let path = self.path(digest);
+        check(descriptor, bytes)?;
+        let path = self.path(&descriptor.digest);
         publish::write_file(&path, bytes).map_err(failed("write", &path))
     }
 
@@ -214,6 +205,19 @@ pub(crate) fn failed<'a>(
         path: path.to_owned(),
         source,
     }
+}
+
+/// Makes sure that bytes are those that a descriptor stands for.
+pub(crate) fn check(descriptor: &Descriptor, bytes: &[u8]) -> Result<(), ContentError> {
+    let found = bytes.len() as u64;
+    if found != descriptor.size {
+        return Err(ContentError::Size {
+            digest: descriptor.digest.clone(),
+            expected: descriptor.size,
+            found,
+        });
+    }
+    verify(&descriptor.digest, bytes)
 }
 
 fn verify(expected: &Digest, bytes: &[u8]) -> Result<(), ContentError> {

@@ -11,6 +11,7 @@ pub mod images;
 mod json_path;
 pub mod labels;
 pub mod layers;
+pub mod leases;
 pub mod meta;
 pub mod mounts;
 pub mod oci;

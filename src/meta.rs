@@ -27,7 +27,9 @@ use crate::store::{LockError, LockName, Locks};
 
 pub use key::Namespace;
 pub(crate) use record::SnapshotCounter;
-pub use record::{ContentRecord, ImageRecord, Kind, Labels, SnapshotId, SnapshotRecord, Usage};
+pub use record::{
+    ContentRecord, ImageRecord, Kind, Labels, LeaseRecord, SnapshotId, SnapshotRecord, Usage,
+};
 pub(crate) use transaction::Transaction;
 
 /// How long a transaction waits for those of other processes.

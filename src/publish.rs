@@ -2,12 +2,14 @@
 //!
 //! Whatever the store shows was first made under `tmp/` or in an ingest, and got
 //! its name by one rename. [`Staging`] holds the half-made thing and unlinks it
-//! when it is dropped unpublished. Contents are synced before the rename. The
-//! directory in which the name stands is synced after it, by [`write_file`] at once,
-//! for blobs and layers by the caller before the record that names them: one sync
+//! when it is dropped unpublished. While it is made, and while anything in `tmp/` is removed,
+//! a lock on it (`flock`) keeps others away ([`tmp`]). Contents are synced before the
+//! rename. The directory in which the name stands is synced after it, by [`write_file`] at
+//! once, for blobs and layers by the caller before the record that names them: one sync
 //! for all that a pull has published.
 
 mod remove;
+mod tmp;
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
@@ -19,6 +21,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 pub(crate) use remove::remove_tree;
+pub(crate) use tmp::{discard, set_aside, sweep_tmp};
 
 /// What a publication found at the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,16 +36,18 @@ pub(crate) enum Published {
 #[derive(Debug)]
 pub(crate) struct Staging {
     path: PathBuf,
+    /// Says that somebody is at it.
+    _lock: File,
     is_published: bool,
 }
 
 impl Staging {
     /// Makes an empty directory of a name used by no one else, in `tmp`.
     pub(crate) fn directory(tmp: &Path) -> io::Result<Self> {
-        let path = tmp.join(unique_name());
-        DirBuilder::new().mode(0o700).create(&path)?;
+        let (path, lock) = tmp::make(tmp)?;
         Ok(Self {
             path,
+            _lock: lock,
             is_published: false,
         })
     }
@@ -121,9 +126,7 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 /// Removes a published directory: its name goes first, in one step, so that a
 /// crash leaves the whole of it or garbage in `tmp`.
 pub(crate) fn retire_directory(path: &Path, tmp: &Path) -> io::Result<()> {
-    let away = tmp.join(unique_name());
-    fs::rename(path, &away)?;
-    remove_tree(&away)
+    discard(&set_aside(path, tmp)?)
 }
 
 fn parent_of(path: &Path) -> &Path {

@@ -1,13 +1,14 @@
 //! The pull: from a source to an image that can be mounted.
 //!
 //! ```text
-//! resolve → documents → [ fetch → hash, store → inflate → hash, data + index ] × layers
+//! resolve → documents → lease → [ fetch → hash, store → inflate → hash, data + index ] × layers
 //!         → sync names → view of the chain → one commit: content, snapshots, image
 //! ```
 //! Bytes of a blob are read once and go through the whole pipeline as they come. All
 //! layers run at the same time, within a bound; no layer waits for its parent. Until
 //! the commit nothing is visible; a failed or killed pull leaves blobs, layers and
-//! parts of blobs behind, which the next pull takes up and a sweep removes.
+//! parts of blobs behind, which the next pull takes up and a sweep removes. All that a
+//! pull uses or makes is under its lease before it looks whether it is there.
 //!
 //! Pulls of several processes share work by the lock on a layer: whoever comes
 //! second waits, and finds the layer there.
@@ -32,6 +33,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::content::ContentError;
 use crate::layers::LayerError;
+use crate::leases::{HeldLease, LeaseError, Leases, Resource};
 use crate::meta::{MetaError, Namespace};
 use crate::oci::{
     ChainId, Descriptor, Digest, DocumentError, ImageConfig, Manifest, PlatformMatcher, WalkError,
@@ -75,6 +77,9 @@ pub enum PullError {
     /// The layers do not make a tree together.
     #[error("stack the layers of {0}")]
     View(ChainId, #[source] mica_fuse::Error),
+    /// What the pull needs could not be leased.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// The records could not be read or changed.
     #[error(transparent)]
     Meta(#[from] MetaError),
@@ -115,6 +120,9 @@ struct Plan {
     manifest: Manifest,
     manifest_digest: Digest,
     config: ImageConfig,
+    config_bytes: Vec<u8>,
+    /// Documents that came from the source.
+    fetched: HashSet<Digest>,
 }
 
 /// What all parts of one pull share.
@@ -141,13 +149,14 @@ pub async fn pull(
         observer,
     });
     let plan = document::plan(&context, &options.platform).await?;
+    let (plan, lease) = lease(&context, plan, options).await?;
     layers(&context, &plan).await?;
     let options = options.clone();
     let finish = move || {
         context.store.content().sync()?;
         context.store.layers().sync()?;
         let chain_id = stack(&context.store, &plan.config)?;
-        record::commit(&context, &plan, &options)?;
+        record::commit(&context, &plan, &options, lease)?;
         context.store.layers().settle()?;
         Ok(Pulled {
             target: plan.target,
@@ -155,6 +164,28 @@ pub async fn pull(
         })
     };
     tokio::task::spawn_blocking(finish).await?
+}
+
+/// Puts all that the image consists of under a lease, and stores the documents.
+async fn lease(
+    context: &Arc<Context>,
+    plan: Plan,
+    options: &PullOptions,
+) -> Result<(Plan, HeldLease), PullError> {
+    let leases = Leases::new(&context.store, options.namespace.clone());
+    let blob_store = context.store.content();
+    let work = move || {
+        let documents = plan.documents.iter().map(|(document, _)| document);
+        let blobs = documents
+            .chain([&plan.manifest.config])
+            .chain(&plan.manifest.layers)
+            .map(|blob| Resource::content(&blob.digest));
+        let layers = plan.config.diff_ids().iter().map(Resource::layer);
+        let lease = leases.hold("pull", blobs.chain(layers).collect())?;
+        document::store(&blob_store, &plan)?;
+        Ok((plan, lease))
+    };
+    tokio::task::spawn_blocking(work).await?
 }
 
 /// Brings all layers into the store; the first failure ends the others.

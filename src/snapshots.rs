@@ -59,6 +59,11 @@ impl Snapshots {
         }
     }
 
+    /// Returns the namespace.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     /// Lists all snapshots, sorted by name.
     pub fn list(&self) -> Result<Vec<SnapshotRecord>, SnapshotError> {
         self.meta

@@ -1,5 +1,7 @@
 //! The grammar of the command line.
 
+mod lease;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -10,6 +12,8 @@ use super::registry::RegistryArguments;
 use crate::mounts::AccessMode;
 use crate::oci::{DiffId, Digest, Platform};
 use crate::overlay::Call;
+
+pub(super) use lease::{LeaseCommand, ResourceArguments};
 
 /// Container images as ordinary directories, through FUSE.
 #[derive(Debug, Parser)]
@@ -63,6 +67,9 @@ pub(super) enum Command {
     /// List and read blobs
     #[command(subcommand)]
     Content(ContentCommand),
+    /// Keep things that no image needs
+    #[command(subcommand)]
+    Lease(LeaseCommand),
     /// Tell what changes in the store, as it happens
     Events(EventsArguments),
 }

@@ -12,6 +12,7 @@ use crate::diff::DiffError;
 use crate::events::EventsError;
 use crate::images::ImageError;
 use crate::layers::LayerError;
+use crate::leases::LeaseError;
 use crate::meta::MetaError;
 use crate::mounts::MountsError;
 use crate::overlay::OverlayError;
@@ -60,6 +61,8 @@ pub(super) enum CliError {
     #[error(transparent)]
     Mounts(#[from] MountsError),
     #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
     Events(#[from] EventsError),
     #[error(transparent)]
     Overlay(#[from] OverlayError),
@@ -95,6 +98,7 @@ impl CliError {
             Self::Pull(error) if matches!(**error, PullError::Layer(LayerError::Unusable(_))) => {
                 Some("pull the image again")
             }
+            Self::Lease(error) => error.hint(),
             Self::Mounts(error) => error.hint(),
             Self::Overlay(error) => error.hint(),
             Self::Key(_) => Some("name the snapshot by --key"),

@@ -5,6 +5,7 @@ use std::io;
 use thiserror::Error;
 
 use crate::layers::LayerError;
+use crate::leases::LeaseError;
 use crate::snapshots::SnapshotError;
 
 /// Why trees could not be compared, or a layer not be written.
@@ -49,6 +50,9 @@ pub enum DiffError {
     /// A snapshot cannot be used.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// The layer could not be leased.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// A layer cannot be used.
     #[error(transparent)]
     Layer(#[from] LayerError),

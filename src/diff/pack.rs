@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{DiffError, Difference};
 use crate::layers::{Layers, Unpacking};
+use crate::leases::{Leases, Resource};
 use crate::meta::Kind;
 use crate::oci::{Algorithm, DiffId, Digester};
 use crate::snapshots::{SnapshotError, Snapshots};
@@ -46,6 +47,8 @@ pub async fn pack(
         Ok::<_, DiffError>((difference, DiffId(digester.finish())))
     });
     let (difference, diff_id) = digested.await??;
+    let leases = Leases::new(store, snapshots.namespace().clone());
+    let lease = leases.hold("pack", vec![Resource::layer(&diff_id)])?;
     let layers = store.layers();
     let _lock = layers.lock(&diff_id).await?;
     let wanted = diff_id.clone();
@@ -56,6 +59,7 @@ pub async fn pack(
     // It keeps the directory as it is, until the record names the layer.
     let _difference = unpacked.await??;
     snapshots.refer_to_layer(name, id, &diff_id)?;
+    lease.end()?;
     Ok(diff_id)
 }
 

@@ -32,6 +32,7 @@ pub(crate) enum Table {
     Images,
     Snapshots,
     Content,
+    Leases,
     Counters,
 }
 
@@ -42,6 +43,7 @@ impl Table {
             Self::Images => "images",
             Self::Snapshots => "snapshots",
             Self::Content => "content",
+            Self::Leases => "leases",
             Self::Counters => "counters",
         };
         format!("{}\0{kind}\0", namespace.0).into_bytes()

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MetaError;
 use super::key::{Table, shown};
+use crate::leases::Resource;
 use crate::oci::{Descriptor, DiffId, Digest};
 
 /// The version of the encoding that this program writes.
@@ -117,6 +118,21 @@ pub struct ContentRecord {
     pub updated: Timestamp,
 }
 
+/// A lease: resources that garbage collection spares.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// The id.
+    pub id: String,
+    /// Labels.
+    #[serde(default)]
+    pub labels: Labels,
+    /// What is spared.
+    #[serde(default)]
+    pub resources: Vec<Resource>,
+    /// When the lease was made.
+    pub created: Timestamp,
+}
+
 impl Record for ImageRecord {
     const TABLE: Table = Table::Images;
 }
@@ -127,6 +143,10 @@ impl Record for SnapshotRecord {
 
 impl Record for ContentRecord {
     const TABLE: Table = Table::Content;
+}
+
+impl Record for LeaseRecord {
+    const TABLE: Table = Table::Leases;
 }
 
 impl Record for SnapshotCounter {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::{Context, Plan, PullError, PullOptions};
 use crate::images;
+use crate::leases::HeldLease;
 use crate::meta::{ContentRecord, Labels, MetaError, Namespace, Transaction};
 use crate::oci::{Digest, Document};
 use crate::snapshots;
@@ -17,6 +18,7 @@ pub(super) fn commit(
     context: &Context,
     plan: &Plan,
     options: &PullOptions,
+    lease: HeldLease,
 ) -> Result<(), PullError> {
     let mut present = Vec::new();
     for (digest, labels) in labels(plan)? {
@@ -26,7 +28,8 @@ pub(super) fn commit(
         }
     }
     let namespace = &options.namespace;
-    context.store.meta().write(|transaction| {
+    // In one transaction: what the lease has kept is never without a keeper.
+    lease.end_with(|transaction| {
         for (digest, size, labels) in present {
             put(transaction, namespace, digest, size, labels)?;
         }

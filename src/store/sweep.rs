@@ -95,20 +95,14 @@ impl Store {
         result
     }
 
-    /// Removes what killed processes have left half-made, unless others use the
-    /// store now.
+    /// Removes what killed processes have left half-made.
     pub(crate) fn tidy(&self) -> Result<(), SweepError> {
-        let result = if self.shared.try_upgrade()? {
-            self.empty_tmp()
-        } else {
-            Ok(())
-        };
-        self.shared.share()?;
-        result
+        let path = self.root.join("tmp");
+        publish::sweep_tmp(&path).map_err(|source| SweepError::Io { path, source })
     }
 
     fn sweep_alone(&self) -> Result<Swept, SweepError> {
-        self.empty_tmp()?;
+        self.tidy()?;
         self.expire_ingests()?;
         let marked = self.mark()?;
         let mut swept = Swept::default();
@@ -175,10 +169,6 @@ impl Store {
                 .unwrap_or_default()
                 >= INGEST_LIFE)
         })
-    }
-
-    fn empty_tmp(&self) -> Result<(), SweepError> {
-        remove_entries(&self.root.join("tmp"), |_| Ok(true))
     }
 }
 
