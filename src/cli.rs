@@ -123,7 +123,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Umount(umount) => mount::umount(&session()?, umount),
         Command::Mounts => mount::list(&session()?),
         Command::Overlay(overlay) => overlay::run(&overlay.call()),
-        Command::Images => image::list(&session()?),
+        Command::Images(images) => image::list(&session()?, images),
         Command::Image(command) => image::run(&session()?, command),
         Command::Diff(diff) => diff::run(&session()?, diff),
         Command::Snapshot(command) => snapshot::run(&session()?, command),

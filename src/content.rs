@@ -7,6 +7,7 @@
 //! that needs it uses it.
 
 mod ingest;
+mod select;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};

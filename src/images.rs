@@ -1,6 +1,7 @@
 //! Images: names for manifests, and what a user may say instead of a name.
 
 mod contents;
+mod select;
 
 use jiff::Timestamp;
 use thiserror::Error;

@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod diff;
 pub mod error_class;
 pub mod events;
+pub mod filter;
 pub mod images;
 mod json_path;
 pub mod labels;

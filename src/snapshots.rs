@@ -13,6 +13,7 @@ mod directory;
 mod error;
 mod mounts;
 mod pack;
+mod select;
 mod usage;
 
 use jiff::Timestamp;

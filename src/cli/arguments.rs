@@ -1,6 +1,9 @@
 //! The grammar of the command line.
 
+mod content;
+mod image;
 mod lease;
+mod select;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,10 +13,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::registry::RegistryArguments;
 use crate::mounts::AccessMode;
-use crate::oci::{DiffId, Digest, Platform};
+use crate::oci::{DiffId, Platform};
 use crate::overlay::Call;
 
+pub(super) use content::ContentCommand;
+pub(super) use image::{ImageCommand, ImagesArguments};
 pub(super) use lease::{LeaseCommand, ResourceArguments};
+pub(super) use select::FilterArguments;
 
 /// Container images as ordinary directories, through FUSE.
 #[derive(Debug, Parser)]
@@ -52,7 +58,7 @@ pub(super) enum Command {
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Overlay(OverlayArguments),
     /// List images
-    Images,
+    Images(ImagesArguments),
     /// Inspect, tag and remove images
     #[command(subcommand)]
     Image(ImageCommand),
@@ -198,31 +204,9 @@ impl OverlayArguments {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum ImageCommand {
-    /// Show an image's record, manifest and config
-    Inspect {
-        /// Name or digest prefix of the image
-        image: String,
-    },
-    /// Remove images, and what no other image needs
-    Rm {
-        /// Names or digest prefixes of the images
-        #[arg(required = true)]
-        images: Vec<String>,
-    },
-    /// Give an image a further name
-    Tag {
-        /// Name or digest prefix of the image
-        image: String,
-        /// The further name
-        name: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
 pub(super) enum SnapshotCommand {
     /// List snapshots
-    Ls,
+    Ls(FilterArguments),
     /// Show a snapshot's record
     Info {
         /// Name of the snapshot
@@ -324,21 +308,5 @@ pub(super) enum LayerCommand {
         /// Name of the snapshot
         #[arg(value_name = "SNAPSHOT")]
         name: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum ContentCommand {
-    /// List blobs
-    Ls,
-    /// Show a blob's record
-    Info {
-        /// Digest of the blob
-        digest: Digest,
-    },
-    /// Write a blob to stdout
-    Get {
-        /// Digest of the blob
-        digest: Digest,
     },
 }

@@ -7,11 +7,13 @@ use crate::meta::ContentRecord;
 
 pub(super) fn run(session: &Session, command: &ContentCommand) -> Result<(), CliError> {
     match command {
-        ContentCommand::Ls => {
-            let records: Vec<ContentRecord> = session
+        ContentCommand::Ls(arguments) => {
+            let filter = arguments.filter()?;
+            let mut records: Vec<ContentRecord> = session
                 .store
                 .meta()
                 .read(|t| t.list(&session.namespace).map_err(CliError::from))?;
+            records.retain(|record| filter.matches(record));
             session.output.records(
                 &records,
                 ["DIGEST", "SIZE", "CREATED", "LABELS"],

@@ -10,6 +10,7 @@ use crate::content::ContentError;
 use crate::daemon::DaemonError;
 use crate::diff::DiffError;
 use crate::events::EventsError;
+use crate::filter::FilterError;
 use crate::images::ImageError;
 use crate::layers::LayerError;
 use crate::leases::LeaseError;
@@ -54,6 +55,8 @@ pub(super) enum CliError {
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
     Image(#[from] ImageError),
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     #[error(transparent)]
     Diff(#[from] DiffError),
     #[error("SOURCE_DATE_EPOCH is not a number of seconds: {0:?}")]

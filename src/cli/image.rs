@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::arguments::ImageCommand;
+use super::arguments::{ImageCommand, ImagesArguments};
 use super::output::{Output, size, time};
 use super::{CliError, Session};
 use crate::images::Contents;
@@ -17,8 +17,14 @@ struct Inspected {
     contents: Contents,
 }
 
-pub(super) fn list(session: &Session) -> Result<(), CliError> {
-    let images = session.images().list()?;
+pub(super) fn list(session: &Session, arguments: &ImagesArguments) -> Result<(), CliError> {
+    let images = session.images().matching(&arguments.filter.filter()?)?;
+    if arguments.quiet {
+        return images
+            .iter()
+            .map(|image| &image.name)
+            .try_for_each(Output::line);
+    }
     session
         .output
         .records(&images, ["NAME", "DIGEST", "UPDATED"], |image| {

@@ -8,9 +8,10 @@ use super::arguments::{NewSnapshotArguments, SnapshotCommand};
 use super::diff::{self, Compression};
 use super::output::{Output, labels, size, time};
 use super::{CliError, Session};
+use crate::filter::Filter;
 use crate::images::ImageError;
 use crate::layers::LayerPlan;
-use crate::meta::{Kind, Labels, SnapshotRecord, Usage};
+use crate::meta::{Labels, SnapshotRecord, Usage};
 use crate::snapshots::SnapshotError;
 
 /// What one snapshot takes.
@@ -24,7 +25,7 @@ struct Listed {
 pub(super) fn run(session: &Session, command: &SnapshotCommand) -> Result<(), CliError> {
     let snapshots = session.snapshots();
     match command {
-        SnapshotCommand::Ls => list(session),
+        SnapshotCommand::Ls(arguments) => list(session, &arguments.filter()?),
         SnapshotCommand::Info { name } => info(session, name),
         SnapshotCommand::Tree => tree(&snapshots.list()?)
             .into_iter()
@@ -66,15 +67,15 @@ pub(super) fn run(session: &Session, command: &SnapshotCommand) -> Result<(), Cl
     }
 }
 
-fn list(session: &Session) -> Result<(), CliError> {
-    let snapshots = session.snapshots().list()?;
+fn list(session: &Session, filter: &Filter) -> Result<(), CliError> {
+    let snapshots = session.snapshots().matching(filter)?;
     session
         .output
         .records(&snapshots, ["NAME", "PARENT", "KIND"], |snapshot| {
             [
                 snapshot.name.clone(),
                 parent(snapshot),
-                kind(snapshot.kind).to_owned(),
+                snapshot.kind.name().to_owned(),
             ]
         })
 }
@@ -87,7 +88,7 @@ fn info(session: &Session, name: &str) -> Result<(), CliError> {
         .map_or("-".to_owned(), ToString::to_string);
     let lines = [
         ("name", snapshot.name.clone()),
-        ("kind", kind(snapshot.kind).to_owned()),
+        ("kind", snapshot.kind.name().to_owned()),
         ("parent", parent(&snapshot)),
         ("layer", layer),
         ("labels", labels(&snapshot.labels)),
@@ -197,17 +198,10 @@ fn parent(snapshot: &SnapshotRecord) -> String {
     snapshot.parent.clone().unwrap_or_else(|| "-".to_owned())
 }
 
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::View => "view",
-        Kind::Active => "active",
-        Kind::Committed => "committed",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meta::Kind;
 
     #[test]
     fn children_stand_below_their_parents() {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::error_class::ErrorClass;
+use crate::filter::Filter;
 use crate::layers::LayerPlan;
 use crate::oci::{ChainId, DiffId, Digest};
 
@@ -575,4 +576,31 @@ fn a_sweep_leaves_what_snapshots_stand_on() {
     assert!(stage.snapshots.stat(&chain).is_err());
     assert_eq!(stage.store.layers().list().unwrap(), [stood_on]);
     assert_eq!(stage.directories().len(), 1);
+}
+
+#[test]
+fn lists_are_filtered() {
+    let stage = Stage::new();
+    for (name, label) in [("base", "1"), ("active", "2"), ("view", "2")] {
+        let labels = labels_of(&[("l", label), ("a.b/c", "yes")]);
+        stage.snapshots.update(name, &labels, &[]).unwrap();
+    }
+    let table: [(&[&str], &[&str]); 10] = [
+        (&["kind==committed"], &["base", "top"]),
+        (&["name==base"], &["base"]),
+        (&["name==base", "name==view"], &["base", "view"]),
+        (&["name==view,labels.l"], &["view"]),
+        (&["parent==base"], &["top"]),
+        (&["parent!=\"\""], &["active", "top", "view"]),
+        (&["labels.l"], &["active", "base", "view"]),
+        (&["labels.l==2"], &["active", "view"]),
+        (&["labels.\"a.b/c\"==yes,kind~=e$"], &["active"]),
+        (&["labels"], &[]),
+    ];
+    for (filters, expected) in table {
+        let filter = Filter::parse(filters).unwrap();
+        let snapshots = stage.snapshots.matching(&filter).unwrap();
+        let names: Vec<_> = snapshots.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, expected, "{filters:?}");
+    }
 }
