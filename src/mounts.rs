@@ -18,7 +18,7 @@ mod stop;
 
 pub use crate::layers::LayerPlan;
 pub use child::{serve_child, serve_here};
-pub use plan::{AccessMode, MountPlan, UpperPlan, XattrMode};
+pub use plan::{AccessMode, MountPlan, TransportMode, UpperPlan, XattrMode};
 pub use record::{MountRecord, Records};
 pub use start::start;
 pub use stop::stop;

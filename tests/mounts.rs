@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use mica::daemon::DaemonError;
 use mica::mounts::{
     self, AccessMode, LayerPlan, MountPlan, MountRecord, MountsError, Records, SERVE_COMMAND,
+    TransportMode,
 };
 use mica_fuse::session::{self, Busy};
 use tempfile::TempDir;
@@ -27,8 +28,12 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    let tests: [(&str, Test); 7] = [
+    let tests: [(&str, Test); 8] = [
         ("it_is_listed_and_stopped", it_is_listed_and_stopped),
+        (
+            "the_transport_that_was_asked_for_is_listed",
+            the_transport_that_was_asked_for_is_listed,
+        ),
         (
             "a_signal_takes_the_mount_away",
             a_signal_takes_the_mount_away,
@@ -103,6 +108,7 @@ impl Stage {
             access: AccessMode::default_for_process(),
             suid_and_dev: None,
             allow_nonempty: false,
+            transport: TransportMode::default(),
         }
     }
 
@@ -161,6 +167,25 @@ fn it_is_listed_and_stopped(stage: &Stage) {
     assert!(!is_running(record.pid));
     assert!(stage.records().list().unwrap().is_empty());
     assert_eq!(fs::read_dir(stage.path("records")).unwrap().count(), 0);
+}
+
+fn the_transport_that_was_asked_for_is_listed(stage: &Stage) {
+    for transport in [TransportMode::Block, TransportMode::Poll] {
+        let plan = MountPlan {
+            transport,
+            ..stage.plan("point")
+        };
+        let record = mounts::start(&plan).unwrap();
+        assert_eq!(record.transport, transport);
+        assert_eq!(stage.records().list().unwrap()[0].transport, transport);
+        mounts::stop(&stage.records(), &stage.path("point"), Busy::Refuse).unwrap();
+    }
+    let usual = stage.mount("point").transport;
+    assert!(
+        matches!(usual, TransportMode::Ring | TransportMode::Poll),
+        "{usual:?}"
+    );
+    mounts::stop(&stage.records(), &stage.path("point"), Busy::Refuse).unwrap();
 }
 
 fn a_signal_takes_the_mount_away(stage: &Stage) {

@@ -3,8 +3,9 @@
 //!
 //! Three steps that know nothing of each other: [`decode`] makes a value of a
 //! message, the view answers the value, [`encode`] makes bytes of the answer.
-//! [`serve`] moves the bytes, and is the only part that another transport would
-//! replace. Nothing here trusts a length that it did not check.
+//! [`serve`] moves the bytes of the descriptor and [`ring`] those of FUSE over `io_uring`:
+//! what is asked and answered is the same. Nothing here trusts a length that it did not
+//! check.
 
 pub(crate) mod abi;
 pub(crate) mod backing;
@@ -16,6 +17,7 @@ pub(crate) mod encode;
 pub(crate) mod listing;
 pub(crate) mod notify;
 pub(crate) mod pace;
+pub(crate) mod ring;
 pub(crate) mod serve;
 mod statistics;
 

@@ -9,39 +9,32 @@ pub(crate) mod handshake;
 mod mountinfo;
 mod mountpoint;
 mod options;
+mod serving;
 mod stop;
 mod unmount;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::{self, Scope, ScopedJoinHandle};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::io::Errno;
 use tracing::{debug, warn};
 
 pub use error::MountError;
 pub use mountinfo::{Device, Mount, mounts};
 pub use mountpoint::resolve;
-pub use options::{CacheMode, MountOptions};
+pub use options::{CacheMode, MountOptions, Transport};
 pub use stop::StopHandle;
 pub use unmount::{Busy, unmount};
 
 use crate::Tree;
 pub use crate::kernel::Statistics;
 use crate::kernel::backing::Backings;
-use crate::kernel::crew::Crew;
-use crate::kernel::device;
 use crate::kernel::notify::Notifier;
-use crate::kernel::serve::{Server, Service};
+use crate::kernel::ring::Rings;
 use unmount::unmount_if;
 
 /// The type of a mount of this crate in `/proc/mounts`, unless it was asked for another.
 pub const FILE_SYSTEM_TYPE: &str = "fuse.mica";
-
-/// The name of the threads that serve, at most 15 bytes (`PR_SET_NAME`).
-const THREAD_NAME: &str = "mica-serve";
 
 /// What the read-ahead of a mount is raised to, in KiB, where that is allowed.
 const READ_AHEAD_KIB: u32 = 1024;
@@ -56,6 +49,8 @@ pub struct Session {
     options: MountOptions,
     statistics: Arc<Statistics>,
     stop: stop::Stop,
+    /// What the kernel was told that it will get.
+    rings: Option<Rings>,
 }
 
 /// A mount that is taken away when this is dropped, unless it is gone already.
@@ -81,7 +76,8 @@ impl Session {
         options.writable &= tree.is_writable();
         let point = mountpoint::check(mountpoint, &options)?;
         let stop = stop::Stop::new().map_err(MountError::system("make a pipe", &point))?;
-        let descriptor = handshake::mount(&point, &options, tree.has_xattrs())?;
+        let rings = options.rings(handshake::MAX_WRITE as usize);
+        let agreed = handshake::mount(&point, &options, tree.has_xattrs(), rings.is_some())?;
         let file_system_type = options.file_system_type();
         let is_made = |mount: &Mount| mount.file_system_type == file_system_type;
         let device = device_of(&point, is_made)
@@ -92,7 +88,7 @@ impl Session {
             file_system_type,
         };
         raise_read_ahead(device);
-        let descriptor = Arc::new(descriptor);
+        let descriptor = Arc::new(agreed.descriptor);
         introduce(&tree, &options, &descriptor);
         Ok(Self {
             tree,
@@ -101,7 +97,18 @@ impl Session {
             options,
             statistics: Arc::default(),
             stop,
+            rings: rings.filter(|_| agreed.rings),
         })
+    }
+
+    /// Returns how requests come, as agreed with the kernel; [`Session::serve_telling`]
+    /// knows what became of that.
+    pub fn transport(&self) -> Transport {
+        match (&self.rings, self.options.transport) {
+            (Some(_), _) => Transport::Ring,
+            (None, Transport::Block) => Transport::Block,
+            (None, _) => Transport::Poll,
+        }
     }
 
     /// Returns the mount point, absolute and free of symbolic links.
@@ -120,87 +127,6 @@ impl Session {
             "duplicate the stop pipe of",
             self.mountpoint(),
         ))
-    }
-
-    /// Serves until the file system is unmounted or a [`StopHandle`] fires; the mount is
-    /// gone when this returns, from under its users if need be.
-    pub fn serve(self) -> Result<(), MountError> {
-        let failed = |what| MountError::system(what, &self.mount.point);
-        let over = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(failed("make an event descriptor for"))?;
-        let crew = Crew::default();
-        let company = self.options.company();
-        let service = Service {
-            tree: &self.tree,
-            crew: &crew,
-            company: company.as_ref(),
-            statistics: &self.statistics,
-            over: over.as_fd(),
-            patience: self.options.effective_patience(),
-            buffer: handshake::MAX_WRITE as usize + 4096,
-        };
-        let mut servers = Vec::new();
-        for _ in 0..self.options.effective_threads() {
-            let device = device::Device::another(self.descriptor.as_fd())
-                .map_err(failed("open another descriptor for"))?;
-            servers.push(Server::new(&service, device).map_err(failed("map a buffer for"))?);
-        }
-        let (over, company) = (&over, company.as_ref());
-        thread::scope(|scope| {
-            let mut outcome = Ok(());
-            let mut threads = Vec::new();
-            for server in servers {
-                let run = move || {
-                    let _end = End(over);
-                    server.run()
-                };
-                match start(scope, run) {
-                    Ok(thread) => threads.push(thread),
-                    Err(errno) => {
-                        outcome = outcome.and(Err(failed("start a thread for")(errno)));
-                        announce(over);
-                    }
-                }
-            }
-            if let Some(company) = company
-                && let Err(errno) = start(scope, || company.keep())
-            {
-                debug!("start a companion: {errno}");
-            }
-            outcome = outcome.and(self.wait_for_end(over));
-            crew.dismiss();
-            if let Some(company) = company {
-                company.dismiss();
-            }
-            announce(over);
-            for thread in threads {
-                // A panic has been printed by its thread; the mount ends as after a failure.
-                let served = thread.join().unwrap_or(Err(Errno::IO));
-                outcome = outcome.and(served.map_err(failed("serve")));
-            }
-            outcome
-        })
-    }
-
-    /// Waits until the threads say that it is over, or unmounts when told to stop.
-    fn wait_for_end(&self, over: &OwnedFd) -> Result<(), MountError> {
-        loop {
-            let mut descriptors = [
-                PollFd::new(&over, PollFlags::IN),
-                PollFd::new(&self.stop, PollFlags::IN),
-            ];
-            match poll(&mut descriptors, None) {
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(errno) => return Err(MountError::system("wait for", &self.mount.point)(errno)),
-            }
-            let [over, stop] = descriptors.map(|descriptor| descriptor.revents());
-            if !over.is_empty() {
-                return Ok(());
-            }
-            if !stop.is_empty() {
-                return self.mount.remove();
-            }
-        }
     }
 }
 
@@ -222,17 +148,6 @@ fn introduce(tree: &Tree, options: &MountOptions, descriptor: &Arc<OwnedFd>) {
         // Only a matter of speed: without privilege, or of a kernel that cannot.
         Err(errno) => debug!("pass nothing through: {errno}"),
     }
-}
-
-/// Starts a thread of a session.
-fn start<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    run: impl FnOnce() -> T + Send + 'scope,
-) -> Result<ScopedJoinHandle<'scope, T>, Errno> {
-    thread::Builder::new()
-        .name(THREAD_NAME.into())
-        .spawn_scoped(scope, run)
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
 }
 
 /// Returns the device of the mount that was just made.
@@ -262,22 +177,6 @@ impl Drop for Mounted {
         if let Err(error) = self.remove() {
             warn!("{error}");
         }
-    }
-}
-
-/// Says that the session is over when a thread ends, however it ends.
-struct End<'s>(&'s OwnedFd);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        announce(self.0);
-    }
-}
-
-/// Makes the event descriptor readable for good: nobody reads it.
-fn announce(over: &OwnedFd) {
-    if let Err(errno) = rustix::io::write(over, &1_u64.to_ne_bytes()) {
-        debug!("event descriptor: {errno}");
     }
 }
 

@@ -8,11 +8,13 @@
     reason = "the one place for calls that the compiler cannot check"
 )]
 
+pub(crate) mod ring;
+
 use std::ffi::c_void;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::from_mut;
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Mmap, MmapMut, MmapOptions};
 use rustix::io::Errno;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, Setter, ioctl, opcode};
 
@@ -36,6 +38,14 @@ pub(crate) fn map(file: BorrowedFd<'_>) -> Result<Mmap, Errno> {
     // SAFETY: the files mapped are those of published layers, which nothing writes
     // to or truncates; a private read-only map of them behaves as a plain slice.
     unsafe { MmapOptions::new().map(&file) }
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+}
+
+/// Maps the whole of a file in memory, of which nobody else has a descriptor.
+pub(crate) fn map_memory(memory: BorrowedFd<'_>) -> Result<MmapMut, Errno> {
+    // SAFETY: the file is a memfd of the caller's own that nobody truncates, and what it
+    // holds is plain bytes.
+    unsafe { MmapOptions::new().map_mut(&memory) }
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
 }
 

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
 use super::registry::RegistryArguments;
-use crate::mounts::AccessMode;
+use crate::mounts::{AccessMode, TransportMode};
 use crate::oci::{DiffId, Platform};
 use crate::overlay::Call;
 
@@ -143,9 +143,36 @@ pub(super) struct MountArguments {
     /// Who checks permissions [default: enforce as root, owner otherwise]
     #[arg(long)]
     pub(super) access: Option<AccessArgument>,
+    /// How requests come from the kernel
+    #[arg(long, default_value = "auto")]
+    pub(super) transport: TransportArgument,
     /// Serve in this process until the mount is taken away
     #[arg(long)]
     pub(super) foreground: bool,
+}
+
+/// How requests come from the kernel.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum TransportArgument {
+    /// As is fastest on this machine
+    Auto,
+    /// FUSE over `io_uring`, where the kernel has it enabled; otherwise as poll
+    Ring,
+    /// From /dev/fuse, kept awake during runs of requests
+    Poll,
+    /// From /dev/fuse, asleep until a request comes
+    Block,
+}
+
+impl From<TransportArgument> for TransportMode {
+    fn from(argument: TransportArgument) -> Self {
+        match argument {
+            TransportArgument::Auto => Self::Auto,
+            TransportArgument::Ring => Self::Ring,
+            TransportArgument::Poll => Self::Poll,
+            TransportArgument::Block => Self::Block,
+        }
+    }
 }
 
 /// Who checks permissions in a mount.

@@ -131,6 +131,7 @@ fn plan(
         access,
         suid_and_dev: None,
         allow_nonempty: false,
+        transport: arguments.transport.into(),
     })
 }
 
@@ -152,12 +153,20 @@ pub(super) fn list(session: &Session) -> Result<(), CliError> {
     let records = Records::at(session.store.mounts()).list()?;
     session.output.records(
         &records,
-        ["MOUNT POINT", "SOURCE", "MODE", "MOUNTED", "PROCESS"],
+        [
+            "MOUNT POINT",
+            "SOURCE",
+            "MODE",
+            "TRANSPORT",
+            "MOUNTED",
+            "PROCESS",
+        ],
         |record| {
             [
                 record.mountpoint.display().to_string(),
                 source(record),
                 if record.upper.is_some() { "rw" } else { "ro" }.to_owned(),
+                record.transport.name().to_owned(),
                 time(record.created),
                 record.pid.to_string(),
             ]

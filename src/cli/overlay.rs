@@ -19,6 +19,7 @@ Shows directories as one, and takes changes in the uppermost.
     -o workdir=W             an empty directory on the file system of U
     -o volatile, fsync=0     never wait until changes are on disk
     -o writeback=1           let the kernel write later
+    -o transport=T           how requests come: auto, ring, poll or block
     -o noacl                 no access control lists
     -o ro, nosuid, dev, noexec, allow_other
                              as for mount(8)

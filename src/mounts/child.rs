@@ -88,8 +88,17 @@ impl Served {
     }
 
     /// Serves to the end. The record goes last: who sees it gone sees the mount gone.
-    fn serve(self) -> Result<(), MountsError> {
-        let outcome = self.session.serve();
+    fn serve(mut self) -> Result<(), MountsError> {
+        let (record, records) = (&mut self.record, &self.records);
+        let outcome = self.session.serve_telling(|transport| {
+            let transport = transport.into();
+            if record.transport != transport {
+                record.transport = transport;
+                if let Err(error) = records.write(record) {
+                    tracing::warn!("{error}");
+                }
+            }
+        });
         self.records.remove(&self.record)?;
         Ok(outcome?)
     }
@@ -111,6 +120,7 @@ fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
         layers: plan.layers.clone(),
         upper: plan.upper.clone(),
         access: plan.access,
+        transport: session.transport().into(),
         store: plan.store.clone(),
         pid: process.pid,
         pid_start_time: process.start_time,

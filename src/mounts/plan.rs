@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mica_fuse::session::{CacheMode, MountOptions};
+use mica_fuse::session::{CacheMode, MountOptions, Transport};
 use mica_fuse::{Access, XattrSpace};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,9 @@ pub struct MountPlan {
     pub suid_and_dev: Option<bool>,
     /// Whether the mount point may have entries.
     pub allow_nonempty: bool,
+    /// How requests come from the kernel.
+    #[serde(default)]
+    pub transport: TransportMode,
 }
 
 /// Directories that take what is written.
@@ -77,6 +80,55 @@ pub enum AccessMode {
     Owner,
     /// [`Access::Enforce`].
     Enforce,
+}
+
+/// [`Transport`] as plans and records spell it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TransportMode {
+    /// [`Transport::Auto`].
+    #[default]
+    Auto,
+    /// [`Transport::Ring`].
+    Ring,
+    /// [`Transport::Poll`].
+    Poll,
+    /// [`Transport::Block`].
+    Block,
+}
+
+impl TransportMode {
+    /// Returns the word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Ring => "ring",
+            Self::Poll => "poll",
+            Self::Block => "block",
+        }
+    }
+}
+
+impl From<TransportMode> for Transport {
+    fn from(mode: TransportMode) -> Self {
+        match mode {
+            TransportMode::Auto => Self::Auto,
+            TransportMode::Ring => Self::Ring,
+            TransportMode::Poll => Self::Poll,
+            TransportMode::Block => Self::Block,
+        }
+    }
+}
+
+impl From<Transport> for TransportMode {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Auto => Self::Auto,
+            Transport::Ring => Self::Ring,
+            Transport::Poll => Self::Poll,
+            Transport::Block => Self::Block,
+        }
+    }
 }
 
 impl AccessMode {
@@ -125,6 +177,7 @@ impl MountPlan {
         options.allow_nonempty = self.allow_nonempty;
         options.writable = self.upper.is_some();
         options.cache = CacheMode::best_for_process();
+        options.transport = self.transport.into();
         if let Some(allowed) = self.suid_and_dev {
             options.suid = allowed;
             options.dev = allowed;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::process::Process;
-use super::{AccessMode, LayerPlan, MountsError, UpperPlan, failed};
+use super::{AccessMode, LayerPlan, MountsError, TransportMode, UpperPlan, failed};
 use crate::publish;
 
 /// A mount that is served.
@@ -31,6 +31,9 @@ pub struct MountRecord {
     pub upper: Option<UpperPlan>,
     /// Who checks permissions.
     pub access: AccessMode,
+    /// How requests come from the kernel; never `Auto` but for mounts of earlier versions.
+    #[serde(default)]
+    pub transport: TransportMode,
     /// The root of the store.
     #[serde(with = "crate::json_path")]
     pub store: PathBuf,

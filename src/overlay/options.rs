@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mica_fuse::IdMaps;
+use mica_fuse::session::Transport;
 
 pub(super) use draft::Draft;
 pub use flags::Flags;
@@ -42,6 +43,8 @@ pub struct OverlayOptions {
     pub syncs: bool,
     /// Whether the kernel may write later what it was given; `None` if nothing was said.
     pub writeback: Option<bool>,
+    /// How requests come from the kernel (`transport`, which fuse-overlayfs has not).
+    pub transport: Transport,
     /// What the kernel is told at the mount.
     pub flags: Flags,
     /// Whether the process that was called serves (`-f`, `-d`).

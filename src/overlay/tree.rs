@@ -59,6 +59,7 @@ pub(super) fn mount_options(options: &OverlayOptions, identity: Identity) -> Mou
     mount.allow_nonempty = true;
     mount.writable = options.upper.is_some() && !flags.read_only;
     mount.acl = options.acl;
+    mount.transport = options.transport;
     mount.cache = match (options.writeback, CacheMode::best_for_process()) {
         (Some(true), _) => CacheMode::Writeback,
         (Some(false), CacheMode::Writeback) => CacheMode::Through,

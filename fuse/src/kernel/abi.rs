@@ -8,6 +8,7 @@ mod attributes;
 mod files;
 mod names;
 pub(crate) mod opcode;
+mod ring;
 
 pub(crate) use attributes::{
     AccessIn, GetxattrIn, GetxattrOut, SETXATTR_ACL_KILL_SGID, SetattrIn, SetxattrIn, fattr,
@@ -18,6 +19,7 @@ pub(crate) use files::{
     WriteIn, WriteOut, fopen,
 };
 pub(crate) use names::{CreateIn, LinkIn, MkdirIn, MknodIn, Rename2In, RenameIn};
+pub(crate) use ring::{RING_COMMIT_AND_FETCH, RING_REGISTER, RingCommand, RingHeader};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -194,6 +196,8 @@ mod tests {
             ("ioctl_in", size_of::<IoctlIn>(), 32),
             ("ioctl_out", size_of::<IoctlOut>(), 16),
             ("backing_map", size_of::<BackingMap>(), 16),
+            ("uring_cmd_req", size_of::<RingCommand>(), 24),
+            ("uring_req_header", size_of::<RingHeader>(), 288),
         ];
         for (name, actual, expected) in cases {
             assert_eq!(actual, expected, "{name}");

@@ -90,8 +90,8 @@ mod tests {
         let mut options = MountOptions::new("mica-test", Access::Enforce);
         options.writable = true;
         options.cache = cache;
-        let session = session::handshake::mount(point.path(), &options, true).unwrap();
-        let session = Arc::new(session);
+        let session = session::handshake::mount(point.path(), &options, true, false);
+        let session = Arc::new(session.unwrap().descriptor);
         let backings = Backings::of(&session);
         let checked = check(&backings);
         session::unmount(point.path(), session::Busy::Detach).unwrap();

@@ -48,6 +48,8 @@ pub(crate) struct Caller<'c> {
     in_a_run: u32,
     /// Which of the CPUs this thread is bound to.
     place: Option<usize>,
+    /// Whether it always is: its callers are there too.
+    is_bound: bool,
 }
 
 impl Company {
@@ -148,6 +150,18 @@ impl<'c> Caller<'c> {
             last: None,
             in_a_run: 0,
             place: None,
+            is_bound: false,
+        }
+    }
+
+    /// Returns the side of a thread that is bound to a CPU by itself and is asked there.
+    pub(crate) fn bound(company: Option<&'c Company>, cpu: Option<usize>) -> Self {
+        let place_of =
+            |company: &Company| company.cpus.iter().position(|known| cpu == Some(*known));
+        Self {
+            place: company.and_then(place_of),
+            is_bound: true,
+            ..Self::new(company)
         }
     }
 
@@ -161,11 +175,17 @@ impl<'c> Caller<'c> {
         self.last = Some(now);
         self.in_a_run = if is_soon { self.in_a_run + 1 } else { 1 };
         company.requests.fetch_add(1, Ordering::Relaxed);
-        if self.in_a_run == 1 && self.place.take().is_some() {
-            company.bind(None);
-        }
-        if self.in_a_run % LOOK == RUN {
-            self.join(company, caller);
+        if self.is_bound {
+            if let Some(place) = self.place {
+                company.place.store(1 - place, Ordering::Relaxed);
+            }
+        } else {
+            if self.in_a_run == 1 && self.place.take().is_some() {
+                company.bind(None);
+            }
+            if self.in_a_run % LOOK == RUN {
+                self.join(company, caller);
+            }
         }
         if self.in_a_run >= RUN && !company.is_called.load(Ordering::Relaxed) {
             company.call();

@@ -7,6 +7,7 @@ mod body;
 mod files;
 mod names;
 
+use tracing::error;
 use zerocopy::FromBytes;
 
 use super::abi::{self, opcode};
@@ -85,6 +86,16 @@ pub(crate) struct Malformed {
     pub(crate) opcode: u32,
 }
 
+impl Malformed {
+    /// Tells of it.
+    pub(crate) fn report(self) {
+        error!(
+            opcode = self.opcode,
+            "a message of the kernel has the wrong length"
+        );
+    }
+}
+
 /// Returns the opcode of a message, or `None` for less than a header.
 pub(crate) fn opcode_of(bytes: &[u8]) -> Option<u32> {
     abi::InHeader::read_from_prefix(bytes)
@@ -106,27 +117,37 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
         unique: None,
         opcode: 0,
     })?;
+    decode_parts(&header, body, &[])
+}
+
+/// Decodes one message whose body lies in two places.
+pub(crate) fn decode_parts<'a>(
+    header: &abi::InHeader,
+    first: &'a [u8],
+    rest: &'a [u8],
+) -> Result<Message<'a>, Malformed> {
     let malformed = Malformed {
         unique: Some(header.unique),
         opcode: header.opcode,
     };
-    if header.len as usize != bytes.len() {
+    if header.len as usize != size_of::<abi::InHeader>() + first.len() + rest.len() {
         return Err(malformed);
     }
+    let body = || Body::new(first, rest);
     let message = match header.opcode {
-        opcode::FORGET => forget(&header, body).map(Message::Forget),
-        opcode::BATCH_FORGET => batch_forget(body).map(Message::Forget),
+        opcode::FORGET => forget(header, &mut body()).map(Message::Forget),
+        opcode::BATCH_FORGET => batch_forget(&mut body()).map(Message::Forget),
         opcode::INTERRUPT => Some(Message::Interrupt {
             unique: header.unique,
         }),
         opcode::DESTROY => Some(Message::Destroy {
             unique: header.unique,
         }),
-        code => operation(code, body).map(|operation| {
+        code => operation(code, &mut body()).map(|operation| {
             Message::Ask(Question {
                 unique: header.unique,
                 opcode: code,
-                room: room(code, body).unwrap_or(0),
+                room: room(code, &mut body()).unwrap_or(0),
                 request: Request {
                     node: NodeId(header.nodeid),
                     caller: Caller {
@@ -142,8 +163,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Message<'_>, Malformed> {
 }
 
 /// Returns the operation; `None` if the body is too short.
-fn operation(code: u32, body: &[u8]) -> Option<Operation<'_>> {
-    let body = &mut Body::new(body);
+fn operation<'a>(code: u32, body: &mut Body<'a>) -> Option<Operation<'a>> {
     match code {
         opcode::LOOKUP => Some(Operation::Lookup { name: body.name()? }),
         opcode::GETATTR => Some(Operation::GetAttr),
@@ -184,8 +204,7 @@ fn operation(code: u32, body: &[u8]) -> Option<Operation<'_>> {
 }
 
 /// Returns how many bytes the caller takes, for operations whose answer has no fixed size.
-fn room(code: u32, body: &[u8]) -> Option<usize> {
-    let mut body = Body::new(body);
+fn room(code: u32, body: &mut Body<'_>) -> Option<usize> {
     let size = match code {
         opcode::READLINK => return Some(LINK_ROOM),
         opcode::READ | opcode::READDIR | opcode::READDIRPLUS => {
@@ -198,18 +217,18 @@ fn room(code: u32, body: &[u8]) -> Option<usize> {
     usize::try_from(size).ok()
 }
 
-fn forget<'a>(header: &abi::InHeader, body: &[u8]) -> Option<Forgets<'a>> {
-    let nlookup = Body::new(body).structure::<abi::ForgetIn>()?.nlookup;
+fn forget<'a>(header: &abi::InHeader, body: &mut Body<'_>) -> Option<Forgets<'a>> {
+    let nlookup = body.structure::<abi::ForgetIn>()?.nlookup;
     Some(Forgets::One(abi::ForgetOne {
         nodeid: header.nodeid,
         nlookup,
     }))
 }
 
-fn batch_forget(body: &[u8]) -> Option<Forgets<'_>> {
-    let (batch, rest) = abi::BatchForgetIn::read_from_prefix(body).ok()?;
-    let length = (batch.count as usize).checked_mul(size_of::<abi::ForgetOne>())?;
-    rest.get(..length).map(Forgets::Many)
+fn batch_forget<'a>(body: &mut Body<'a>) -> Option<Forgets<'a>> {
+    let batch = body.structure::<abi::BatchForgetIn>()?;
+    let one = u32::try_from(size_of::<abi::ForgetOne>()).ok()?;
+    body.bytes(batch.count.checked_mul(one)?).map(Forgets::Many)
 }
 
 #[cfg(test)]

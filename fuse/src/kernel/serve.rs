@@ -14,7 +14,7 @@ use tracing::{debug, error};
 use super::abi::opcode;
 use super::company::{Caller, Company};
 use super::crew::{Crew, Duty};
-use super::decode::{Malformed, Message, caller_of, decode, opcode_of};
+use super::decode::{Message, caller_of, decode, opcode_of};
 use super::device::{Device, Sent, Taken};
 use super::encode::{encode, encode_done, encode_error};
 use super::pace::Pace;
@@ -32,6 +32,8 @@ pub(crate) struct Service<'s> {
     /// Where a companion pays.
     pub(crate) company: Option<&'s Company>,
     pub(crate) statistics: &'s Statistics,
+    /// The descriptor of the session.
+    pub(crate) session: BorrowedFd<'s>,
     /// Readable once the session is over.
     pub(crate) over: BorrowedFd<'s>,
     /// How long the watch polls before it sleeps.
@@ -94,6 +96,21 @@ impl<'s> Server<'s> {
         }
     }
 
+    /// Answers what is there; returns whether the session is over.
+    pub(crate) fn take_all(&mut self) -> Result<bool, Errno> {
+        loop {
+            match self.device.take(&mut self.buffer)? {
+                Taken::Message(length) => {
+                    if self.answer(length, false)? == Next::Leave {
+                        return Ok(true);
+                    }
+                }
+                Taken::Nothing => return Ok(false),
+                Taken::Gone => return Ok(true),
+            }
+        }
+    }
+
     fn watch(&mut self) -> Result<Next, Errno> {
         let mut in_a_row = 0;
         loop {
@@ -138,16 +155,8 @@ impl<'s> Server<'s> {
     }
 
     fn help(&mut self) -> Result<Next, Errno> {
-        loop {
-            let next = match self.device.take(&mut self.buffer)? {
-                Taken::Message(length) => self.answer(length, false)?,
-                Taken::Nothing => return Ok(Next::Stay),
-                Taken::Gone => Next::Leave,
-            };
-            if next == Next::Leave {
-                return Ok(next);
-            }
-        }
+        let is_over = self.take_all()?;
+        Ok(if is_over { Next::Leave } else { Next::Stay })
     }
 
     fn poll_for_a_moment(&mut self) -> Result<Taken, Errno> {
@@ -204,7 +213,13 @@ impl<'s> Server<'s> {
                 self.device.send(&self.head, &[])?;
                 return Ok(Next::Leave);
             }
-            Err(malformed) => return reject(&self.device, malformed),
+            Err(malformed) => {
+                malformed.report();
+                return match malformed.unique {
+                    Some(unique) => refuse(&self.device, unique, Errno::IO),
+                    None => Ok(Next::Stay),
+                };
+            }
         };
         if has_watch && self.service.tree.may_wait(&question.request) {
             self.service.crew.hand_over_watch();
@@ -257,19 +272,8 @@ fn refuse(device: &Device, unique: u64, errno: Errno) -> Result<Next, Errno> {
     Ok(Next::Stay)
 }
 
-fn reject(device: &Device, malformed: Malformed) -> Result<Next, Errno> {
-    error!(
-        opcode = malformed.opcode,
-        "a message of the kernel has the wrong length"
-    );
-    match malformed.unique {
-        Some(unique) => refuse(device, unique, Errno::IO),
-        None => Ok(Next::Stay),
-    }
-}
-
 /// Returns whether sending the segment waits for no disk.
-fn is_at_hand(segment: &Segment<'_>) -> bool {
+pub(crate) fn is_at_hand(segment: &Segment<'_>) -> bool {
     match segment {
         Segment::Mapped(bytes) => sys::is_resident(bytes),
         Segment::Owned(_) | Segment::Zeros(_) => true,

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use fuser::{Config, Filesystem, InitFlags, KernelConfig, MountOption, Request, SessionACL};
 use rustix::io::Errno;
@@ -24,17 +25,29 @@ const MAX_BACKGROUND: u16 = 64;
 /// ours: they must not be stacked themselves.
 const STACK_DEPTH: u32 = 1;
 
+/// What was agreed on.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    /// The descriptor of the session.
+    pub(crate) descriptor: OwnedFd,
+    /// Whether requests come by rings once the kernel has them.
+    pub(crate) rings: bool,
+}
+
 /// Answers INIT and nothing else.
 struct Handshake {
     /// What is asked for where the kernel offers it.
     capabilities: InitFlags,
     /// What must be offered.
     required: InitFlags,
+    /// What was offered.
+    offered: Arc<OnceLock<InitFlags>>,
 }
 
 impl Filesystem for Handshake {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let offered = config.capabilities();
+        self.offered.get_or_init(|| offered);
         let unsupported = |_| io::Error::from(Errno::OPNOTSUPP);
         config
             .add_capabilities(self.capabilities & offered | self.required)
@@ -54,21 +67,35 @@ impl Filesystem for Handshake {
     }
 }
 
-/// Mounts at `point`, answers INIT and returns the descriptor of the session.
+/// Mounts at `point` and answers INIT; asks for rings if there are any.
 pub(crate) fn mount(
     point: &Path,
     options: &MountOptions,
     has_xattrs: bool,
-) -> Result<OwnedFd, MountError> {
+    has_rings: bool,
+) -> Result<Agreed, MountError> {
     occupy_standard_descriptors().map_err(MountError::system("open", Path::new("/dev/null")))?;
     find_device()?;
+    let rings = if has_rings {
+        InitFlags::FUSE_OVER_IO_URING
+    } else {
+        InitFlags::empty()
+    };
+    let offered = Arc::default();
     let handshake = Handshake {
-        capabilities: capabilities(options, has_xattrs),
+        capabilities: capabilities(options, has_xattrs) | rings,
         required: required(options),
+        offered: Arc::clone(&offered),
     };
     let session = fuser::Session::new(handshake, point, &config(options))
         .map_err(|error| explain(error, point))?;
-    take_over(&session).map_err(MountError::system("take over the descriptor of", point))
+    let descriptor =
+        take_over(&session).map_err(MountError::system("take over the descriptor of", point))?;
+    let offered = offered.get().copied().unwrap_or(InitFlags::empty());
+    Ok(Agreed {
+        descriptor,
+        rings: offered.intersects(rings),
+    })
 }
 
 /// Returns a descriptor of our own, and makes fuser's one that looks unmounted to it, so

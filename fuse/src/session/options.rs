@@ -5,9 +5,11 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity};
+use tracing::debug;
 
 use crate::Access;
 use crate::kernel::company::Company;
+use crate::kernel::ring::Rings;
 
 /// Most threads of a read-only mount without being asked for more.
 const THREADS: usize = 4;
@@ -17,6 +19,21 @@ const WRITABLE_THREADS: usize = 8;
 
 /// The subtype of the file system without being asked for another.
 pub(crate) const SUBTYPE: &str = "mica";
+
+/// How requests come from the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// As is fastest on this machine.
+    #[default]
+    Auto,
+    /// FUSE over `io_uring`, served on the CPU that asks. Linux has it from 6.14 on, where
+    /// the parameter `enable_uring` of its module says so; otherwise as with `Poll`.
+    Ring,
+    /// From `/dev/fuse`, with the server kept awake during runs of requests.
+    Poll,
+    /// From `/dev/fuse`, asleep until a request comes.
+    Block,
+}
 
 /// Where the contents of a writable mount's files are cached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,15 +98,18 @@ pub struct MountOptions {
     /// Threads that serve; by default eight if the mount is writable, otherwise as many as
     /// CPUs, two to four.
     pub threads: Option<NonZeroUsize>,
-    /// How long a thread polls for the next request before it sleeps.
-    pub patience: Duration,
+    /// How requests come.
+    pub transport: Transport,
 }
 
-impl MountOptions {
-    /// How long a thread polls by default: callers that go through a tree ask again
-    /// within a few microseconds, and one that works in between is worth one wake-up.
-    pub const PATIENCE: Duration = Duration::from_micros(100);
+/// What was fastest.
+const AUTO: Transport = Transport::Ring;
 
+/// How long a thread polls before it sleeps: callers that go through a tree ask again within
+/// a few microseconds, and one that works in between is worth one wake-up.
+const PATIENCE: Duration = Duration::from_micros(100);
+
+impl MountOptions {
     /// Returns what suits the access mode: everybody, set-user-ID and devices where the
     /// kernel checks modes, as a directory of root's would; otherwise nothing of these.
     pub fn new(source: impl Into<String>, access: Access) -> Self {
@@ -108,7 +128,7 @@ impl MountOptions {
             noatime: false,
             subtype: SUBTYPE.to_owned(),
             threads: None,
-            patience: Self::PATIENCE,
+            transport: Transport::default(),
         }
     }
 
@@ -136,17 +156,31 @@ impl MountOptions {
 
     /// Returns how long the watch may poll: on a single CPU the caller could not ask
     /// meanwhile, and on two a companion serves better.
-    pub(crate) fn effective_patience(&self) -> Duration {
-        if cpus() <= 2 {
+    pub(crate) fn patience(&self) -> Duration {
+        if cpus() <= 2 || self.transport == Transport::Block {
             Duration::ZERO
         } else {
-            self.patience
+            PATIENCE
         }
+    }
+
+    /// Returns what it takes to be asked by rings, where that is to be and may be.
+    pub(crate) fn rings(&self, payload: usize) -> Option<Rings> {
+        let is_wanted = match self.transport {
+            Transport::Auto => AUTO == Transport::Ring,
+            asked => asked == Transport::Ring,
+        };
+        if !is_wanted {
+            return None;
+        }
+        Rings::new(payload)
+            .inspect_err(|errno| debug!("make rings: {errno}"))
+            .ok()
     }
 
     /// Returns the company of the threads that serve, where there are two CPUs to share.
     pub(crate) fn company(&self) -> Option<Company> {
-        if self.patience.is_zero() {
+        if self.transport == Transport::Block {
             return None;
         }
         let allowed = sched_getaffinity(None).ok()?;

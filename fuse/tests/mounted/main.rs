@@ -4,6 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod stage;
+#[path = "../support/transport.rs"]
+mod transport;
+mod transports;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

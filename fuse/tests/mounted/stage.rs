@@ -12,7 +12,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mica_fuse::session::{
-    Busy, Mount, MountError, MountOptions, Session, Statistics, StopHandle, mounts, unmount,
+    Busy, Mount, MountError, MountOptions, Session, Statistics, StopHandle, Transport, mounts,
+    unmount,
 };
 use mica_fuse::{
     Access, ActiveView, Builder, DirectoryLayer, Layer, PackedLayer, Tree, Upper, UpperOptions,
@@ -20,6 +21,8 @@ use mica_fuse::{
 };
 use rustix::fs::SeekFrom;
 use tempfile::TempDir;
+
+use crate::transport::usual_transport;
 
 /// Two directory layers in a temporary directory.
 pub(crate) struct Stage {
@@ -30,6 +33,7 @@ pub(crate) struct Stage {
 pub(crate) struct Served {
     point: PathBuf,
     statistics: Arc<Statistics>,
+    transport: Transport,
     stop: StopHandle,
     thread: Mutex<Option<JoinHandle<Result<(), MountError>>>>,
     _root: Option<Arc<TempDir>>,
@@ -86,8 +90,7 @@ impl Stage {
 
     pub(crate) fn serve_packed(&self) -> Served {
         let options = MountOptions::new("mica-test", Access::Enforce);
-        let session = Session::mount(self.packed_view(), &self.point(), &options).unwrap();
-        Served::run(session, Some(Arc::clone(&self.root)))
+        Served::start_tree(self, self.packed_view(), &options)
     }
 
     pub(crate) fn serve(&self) -> Served {
@@ -106,32 +109,31 @@ impl Stage {
 
 impl Served {
     pub(crate) fn start(stage: &Stage, point: &Path, options: &MountOptions) -> Self {
-        let session = Session::mount(stage.view(options.access), point, options).unwrap();
-        Self::run(session, Some(Arc::clone(&stage.root)))
+        let tree = stage.view(options.access);
+        Self::run(mount(tree, point, options), Some(Arc::clone(&stage.root)))
     }
 
     pub(crate) fn start_tree(stage: &Stage, tree: Arc<Tree>, options: &MountOptions) -> Self {
-        let session = Session::mount(tree, &stage.point(), options).unwrap();
+        let session = mount(tree, &stage.point(), options);
         Self::run(session, Some(Arc::clone(&stage.root)))
     }
 
     pub(crate) fn start_owner(root: &Path) -> Self {
         let options = MountOptions::new("mica-test", Access::Owner);
         let view = view_of(root, Access::Owner);
-        Self::run(
-            Session::mount(view, &root.join("point"), &options).unwrap(),
-            None,
-        )
+        Self::run(mount(view, &root.join("point"), &options), None)
     }
 
     fn run(session: Session, root: Option<Arc<TempDir>>) -> Self {
         let point = session.mountpoint().to_path_buf();
         let statistics = session.statistics();
+        let transport = session.transport();
         let stop = session.stop_handle().unwrap();
         let thread = std::thread::spawn(move || session.serve());
         Self {
             point,
             statistics,
+            transport,
             stop,
             thread: Mutex::new(Some(thread)),
             _root: root,
@@ -155,6 +157,10 @@ impl Served {
 
     pub(crate) fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    pub(crate) fn transport(&self) -> Transport {
+        self.transport
     }
 
     pub(crate) fn stop(&self) {
@@ -200,6 +206,15 @@ impl Drop for Served {
             drop(thread.join());
         }
     }
+}
+
+/// Mounts, by the usual transport if none is asked for.
+fn mount(tree: Arc<Tree>, point: &Path, options: &MountOptions) -> Session {
+    let mut options = options.clone();
+    if options.transport == Transport::Auto {
+        options.transport = usual_transport();
+    }
+    Session::mount(tree, point, &options).unwrap()
 }
 
 /// Makes `upper`, `lower` and `point` below `root`.

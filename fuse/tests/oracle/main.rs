@@ -12,6 +12,8 @@
 
 #[path = "../support/mount.rs"]
 mod mount;
+#[path = "../support/transport.rs"]
+mod transport;
 
 mod allowed;
 mod contest;

@@ -18,6 +18,8 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
+use crate::transport::usual_transport;
+
 /// The options under which both must show the same and understand each other's uppers.
 const OPTIONS: [(&str, &str); 3] = [("redirect_dir", "on"), ("index", "off"), ("xino", "off")];
 
@@ -136,6 +138,7 @@ impl Ground {
         MountOptions {
             writable: true,
             cache: self.cache,
+            transport: usual_transport(),
             ..MountOptions::new("mica-test", Access::Enforce)
         }
     }

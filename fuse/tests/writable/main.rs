@@ -6,6 +6,8 @@
 
 #[path = "../support/mount.rs"]
 mod mount;
+#[path = "../support/transport.rs"]
+mod transport;
 
 mod bed;
 mod sys;

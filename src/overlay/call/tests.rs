@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use mica_fuse::session::Transport;
+
 use super::*;
 use crate::overlay::{StatOverride, UpperPaths};
 
@@ -179,7 +181,7 @@ fn what_holds_without_being_asked_for() {
 fn every_option_is_taken() {
     let known = "redirect_dir=off,context=x,squash_to_root,squash_to_uid=5,squash_to_gid=6,\
         xattr_permissions=1,static_nlink,noxattrs=1,noacl,xino=off,xino=auto,xino=on,ino32_t,\
-        fast_ino=1,timeout=0.5,threaded=1,fsync=0,writeback=1,plugins=/p.so,max_write,\
+        fast_ino=1,timeout=0.5,threaded=1,fsync=0,writeback=1,transport=block,plugins=/p.so,max_write,\
         max_write=131072,allow_root,allow_other,default_permissions,nosuid,dev,noexec,atime,\
         diratime,nodiratime,splice_read,splice_write,splice_move,kernel_cache,ro,debug";
     let words = ["fuse-overlayfs", "-o", &format!("lowerdir=l,{known}"), "m"];
@@ -197,6 +199,7 @@ fn every_option_is_taken() {
     assert!(options.static_nlink && options.ino32 && options.debug && options.foreground);
     assert!(!options.xattrs && !options.acl && !options.syncs);
     assert_eq!(options.writeback, Some(true));
+    assert_eq!(options.transport, Transport::Block);
     let flags = options.flags;
     assert!(flags.dev && flags.atime && flags.read_only && flags.allow_other);
     assert!(!flags.suid && !flags.exec);

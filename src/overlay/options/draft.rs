@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mica_fuse::session::Transport;
 use mica_fuse::{IdMap, IdMaps};
 
 use super::{Flags, LONGEST_TIMEOUT, OverlayOptions, StatOverride, UpperPaths};
@@ -34,6 +35,7 @@ pub(in crate::overlay) struct Draft {
     fsync: bool,
     volatile: bool,
     writeback: Option<bool>,
+    transport: Transport,
     flags: Flags,
 }
 
@@ -64,6 +66,7 @@ impl Draft {
             fsync: true,
             volatile: false,
             writeback: None,
+            transport: Transport::default(),
             flags,
         }
     }
@@ -110,6 +113,7 @@ impl Draft {
             b"noxattrs" => self.xattrs = number(value)? == 0,
             b"timeout" => self.timeout = seconds(value)?,
             b"fsync" | b"sync" => self.fsync = number(value)? != 0,
+            b"transport" => self.transport = transport(value)?,
             b"writeback" => self.writeback = Some(number(value)? != 0),
             // What makes no difference here. No labels are given, inode numbers last, and
             // the threads are always several.
@@ -164,6 +168,7 @@ impl Draft {
             timeout: self.timeout,
             syncs: self.fsync && !self.volatile,
             writeback: self.writeback,
+            transport: self.transport,
             flags: self.flags,
             foreground: false,
             debug: false,
@@ -186,6 +191,16 @@ fn names_plugin(path: &std::path::Path) -> bool {
 /// An empty path is none, as if the option were not there.
 fn path(value: &[u8]) -> Option<PathBuf> {
     Some(unescape(value)).filter(|path| !path.as_os_str().is_empty())
+}
+
+fn transport(value: &[u8]) -> Option<Transport> {
+    match value {
+        b"auto" => Some(Transport::Auto),
+        b"ring" => Some(Transport::Ring),
+        b"poll" => Some(Transport::Poll),
+        b"block" => Some(Transport::Block),
+        _ => None,
+    }
 }
 
 fn number(value: &[u8]) -> Option<i64> {

@@ -1,0 +1,280 @@
+//! The life of a session's threads: from the start to the end of the mount.
+//!
+//! Requests come by rings if the kernel takes what they need, otherwise by the descriptor;
+//! both are tried out here and nowhere else.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::mpsc;
+use std::thread::{self, Scope, ScopedJoinHandle};
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+use tracing::{debug, warn};
+
+use super::{MountError, Session, Transport, handshake};
+use crate::kernel::crew::Crew;
+use crate::kernel::device;
+use crate::kernel::ring::desk::Desk;
+use crate::kernel::ring::listener::Listener;
+use crate::kernel::ring::queue::{Left, Queue, clerk};
+use crate::kernel::ring::{Rings, Share, WayBack};
+use crate::kernel::serve::{Server, Service};
+
+/// The name of the threads that serve, at most 15 bytes (`PR_SET_NAME`).
+const THREAD_NAME: &str = "mica-serve";
+
+/// The threads of a session, each with its outcome.
+struct Threads<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    service: &'env Service<'env>,
+    desk: &'env Desk<'env>,
+    /// What comes beside rings, where there are any.
+    listener: Option<&'env Listener<'env>>,
+    /// Made readable when a thread ends.
+    over: &'env OwnedFd,
+    /// Readable when the threads of rings are to leave.
+    leave: &'env OwnedFd,
+    running: Vec<ScopedJoinHandle<'scope, Result<(), Errno>>>,
+}
+
+impl Session {
+    /// Serves until the file system is unmounted or a [`StopHandle`](super::StopHandle)
+    /// fires; the mount is gone when this returns, from under its users if need be.
+    pub fn serve(self) -> Result<(), MountError> {
+        self.serve_telling(|_| {})
+    }
+
+    /// As [`Session::serve`]; says how requests come once the kernel has decided that.
+    pub fn serve_telling(mut self, tell: impl FnOnce(Transport)) -> Result<(), MountError> {
+        let mut rings = self.rings.take();
+        let failed = |what| MountError::system(what, &self.mount.point);
+        let event = || {
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+                .map_err(failed("make an event descriptor for"))
+        };
+        let (over, leave) = (event()?, event()?);
+        let crew = Crew::default();
+        let company = self.options.company();
+        let service = Service {
+            tree: &self.tree,
+            crew: &crew,
+            company: company.as_ref(),
+            statistics: &self.statistics,
+            session: self.descriptor.as_fd(),
+            over: over.as_fd(),
+            patience: self.options.patience(),
+            buffer: handshake::MAX_WRITE as usize + 4096,
+        };
+        let way_back = rings.as_mut().and_then(Rings::way_back);
+        let shares = rings.as_mut().map(Rings::deal);
+        let shares = shares.unwrap_or_default();
+        let desk = Desk::new(shares.len()).map_err(failed("make an event descriptor for"))?;
+        let listener = way_back.as_ref().map(|_| Listener::new(&service));
+        let listener = listener
+            .transpose()
+            .map_err(failed("open another descriptor for"))?;
+        thread::scope(|scope| {
+            let mut threads = Threads {
+                scope,
+                service: &service,
+                desk: &desk,
+                listener: listener.as_ref(),
+                over: &over,
+                leave: &leave,
+                running: Vec::new(),
+            };
+            let mut outcome = threads
+                .start_all(shares, way_back, self.options.effective_threads())
+                .map(|rings| tell(self.told(rings)))
+                .map_err(failed("start the threads of"));
+            if let Some(company) = &company
+                && let Err(errno) = start(scope, || company.keep())
+            {
+                debug!("start a companion: {errno}");
+            }
+            if outcome.is_ok() {
+                outcome = self.wait_for_end(&over);
+            }
+            crew.dismiss();
+            desk.close();
+            if let Some(company) = &company {
+                company.dismiss();
+            }
+            announce(&over);
+            announce(&leave);
+            outcome.and(threads.join().map_err(failed("serve")))
+        })
+    }
+
+    fn told(&self, by_rings: bool) -> Transport {
+        match (by_rings, self.options.transport) {
+            (true, _) => Transport::Ring,
+            (false, Transport::Block) => Transport::Block,
+            (false, _) => Transport::Poll,
+        }
+    }
+
+    /// Waits until the threads say that it is over, or unmounts when told to stop.
+    fn wait_for_end(&self, over: &OwnedFd) -> Result<(), MountError> {
+        loop {
+            let mut descriptors = [
+                PollFd::new(&over, PollFlags::IN),
+                PollFd::new(&self.stop, PollFlags::IN),
+            ];
+            match poll(&mut descriptors, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(MountError::system("wait for", &self.mount.point)(errno)),
+            }
+            let [over, stop] = descriptors.map(|descriptor| descriptor.revents());
+            if !over.is_empty() {
+                return Ok(());
+            }
+            if !stop.is_empty() {
+                return self.mount.remove();
+            }
+        }
+    }
+}
+
+impl<'scope, 'env> Threads<'scope, 'env> {
+    /// Starts the threads of rings with all that goes beside them, or those of the
+    /// descriptor; returns whether it is rings.
+    fn start_all(
+        &mut self,
+        shares: Vec<Share<'env>>,
+        way_back: Option<WayBack>,
+        count: usize,
+    ) -> Result<bool, Errno> {
+        let (Some(way_back), Some(listener)) = (way_back, self.listener) else {
+            return self.start_servers(count).map(|()| false);
+        };
+        if let Err(errno) = self.start_queues(shares, listener) {
+            warn!("requests come by the descriptor, since the kernel takes no ring: {errno}");
+            way_back.take(self.service.session)?;
+            return self.start_servers(count).map(|()| false);
+        }
+        for _ in 0..count {
+            let (service, desk) = (self.service, self.desk);
+            self.start(move || {
+                clerk(service, desk);
+                Ok(())
+            })?;
+        }
+        let over = self.over;
+        self.start(move || {
+            let _end = End(over);
+            listener.listen()
+        })?;
+        Ok(true)
+    }
+
+    fn start_servers(&mut self, count: usize) -> Result<(), Errno> {
+        for _ in 0..count {
+            let device = device::Device::another(self.service.session)?;
+            let server = Server::new(self.service, device)?;
+            let over = self.over;
+            self.start(move || {
+                let _end = End(over);
+                server.run()
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Starts the threads of rings. If one cannot, none serves, and all have left.
+    fn start_queues(
+        &mut self,
+        shares: Vec<Share<'env>>,
+        listener: &'env Listener<'env>,
+    ) -> Result<(), Errno> {
+        let (report, reports) = mpsc::channel();
+        let (service, desk) = (self.service, self.desk);
+        let (over, leave) = (self.over, self.leave);
+        let count = shares.len();
+        let mut outcome = Ok(());
+        for share in shares.into_iter().enumerate() {
+            let report = report.clone();
+            outcome = outcome.and(self.start(move || {
+                let started = Queue::start((service, desk), listener, share, leave.as_fd());
+                let told = report.send(started.as_ref().map(drop).map_err(|errno| *errno));
+                // The other side listens until nobody can report any more.
+                drop(report);
+                let (Ok(queue), Ok(())) = (started, told) else {
+                    return Ok(());
+                };
+                let end = End(over);
+                let left = queue.run();
+                if left == Ok(Left::Told) {
+                    end.disarm();
+                }
+                left.map(drop)
+            }));
+        }
+        drop(report);
+        let reported = reports
+            .into_iter()
+            .try_fold(0, |count, one| one.map(|()| count + 1));
+        let outcome = outcome.and(match reported {
+            Ok(started) if started == count => Ok(()),
+            Ok(_) => Err(Errno::AGAIN),
+            Err(errno) => Err(errno),
+        });
+        if outcome.is_err() {
+            announce(leave);
+            self.join()?;
+        }
+        outcome
+    }
+
+    fn start(
+        &mut self,
+        run: impl FnOnce() -> Result<(), Errno> + Send + 'scope,
+    ) -> Result<(), Errno> {
+        self.running.push(start(self.scope, run)?);
+        Ok(())
+    }
+
+    /// Waits until all have ended.
+    fn join(&mut self) -> Result<(), Errno> {
+        let mut outcome = Ok(());
+        for thread in self.running.drain(..) {
+            // A panic has been printed by its thread; the mount ends as after a failure.
+            outcome = outcome.and(thread.join().unwrap_or(Err(Errno::IO)));
+        }
+        outcome
+    }
+}
+
+/// Starts a thread of a session.
+fn start<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    run: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>, Errno> {
+    thread::Builder::new()
+        .name(THREAD_NAME.into())
+        .spawn_scoped(scope, run)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
+}
+
+/// Says that the session is over when a thread ends, however it ends.
+struct End<'s>(&'s OwnedFd);
+
+impl End<'_> {
+    /// It is not over.
+    fn disarm(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        announce(self.0);
+    }
+}
+
+/// Makes the event descriptor readable for good: nobody reads it.
+fn announce(over: &OwnedFd) {
+    if let Err(errno) = rustix::io::write(over, &1_u64.to_ne_bytes()) {
+        debug!("event descriptor: {errno}");
+    }
+}
