@@ -8,7 +8,9 @@ use thiserror::Error;
 
 use crate::content::{Content, ContentError};
 use crate::meta::{ImageRecord, Labels, Meta, MetaError, Namespace, Transaction};
-use crate::oci::{Descriptor, DocumentError, ParseReferenceError, Reference};
+use crate::oci::{
+    Descriptor, DocumentError, ParseReferenceError, Platform, PlatformMatcher, Reference,
+};
 
 pub use contents::Contents;
 pub(crate) use contents::reachable;
@@ -110,7 +112,16 @@ impl Images {
 
     /// Returns the manifest, config and chain of an image, as the store has them.
     pub fn contents(&self, image: &ImageRecord) -> Result<Contents, ImageError> {
-        contents::read(&self.content, image)
+        self.contents_for(image, &Platform::host())
+    }
+
+    /// Returns the same for another platform than this machine's.
+    pub fn contents_for(
+        &self,
+        image: &ImageRecord,
+        platform: &Platform,
+    ) -> Result<Contents, ImageError> {
+        contents::read(&self.content, image, &PlatformMatcher::new(platform))
     }
 
     fn find(&self, transaction: &Transaction, input: &str) -> Result<ImageRecord, ImageError> {

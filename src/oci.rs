@@ -15,6 +15,7 @@ mod manifest;
 mod media_type;
 mod platform;
 mod reference;
+mod schema1;
 mod walk;
 
 pub use config::{ImageConfig, ProcessConfig};
@@ -22,10 +23,11 @@ pub use descriptor::Descriptor;
 pub use diff_id::{ChainId, DiffId};
 pub use digest::{Algorithm, Digest, Digester, ParseDigestError};
 pub use document::{
-    Document, DocumentError, Fault, MAX_CONFIG_SIZE, MAX_LAYERS, MAX_MANIFEST_SIZE,
+    Document, DocumentError, Fault, MAX_CONFIG_SIZE, MAX_LAYERS, MAX_MANIFEST_SIZE, children,
 };
 pub use manifest::{Index, Manifest};
 pub use media_type::{Compression, Kind, MediaType};
 pub use platform::{ParsePlatformError, Platform, PlatformMatcher};
 pub use reference::{ParseReferenceError, Reference};
+pub use schema1::{Converted, MAX_SCHEMA1_SIZE, Schema1, Schema1Fault};
 pub use walk::{MAX_DOCUMENTS, MAX_INDEX_DEPTH, Walk, WalkError};

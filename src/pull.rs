@@ -10,19 +10,23 @@
 //! parts of blobs behind, which the next pull takes up and a sweep removes. All that a
 //! pull uses or makes is under its lease before it looks whether it is there.
 //!
-//! Pulls of several processes share work by the lock on a layer: whoever comes
-//! second waits, and finds the layer there.
+//! Pulls of several processes share work by the locks on a layer and on a blob:
+//! whoever comes second waits, and finds the layer or the blob there.
 
+mod blob;
 mod decompress;
+mod demand;
 mod document;
+mod labels;
 mod layer;
-mod mend;
 mod pipeline;
 mod progress;
 mod record;
+mod schema1;
 mod supply;
+mod unpack;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -32,20 +36,25 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::content::ContentError;
+use crate::images::Contents;
 use crate::layers::LayerError;
 use crate::leases::{HeldLease, LeaseError, Leases, Resource};
-use crate::meta::{MetaError, Namespace};
+use crate::meta::{Labels, MetaError, Namespace};
 use crate::oci::{
-    ChainId, Descriptor, Digest, DocumentError, ImageConfig, Manifest, PlatformMatcher, WalkError,
+    ChainId, Descriptor, Digest, DocumentError, ImageConfig, Manifest, Platform, PlatformMatcher,
+    WalkError,
 };
 use crate::source::{Source, SourceError};
 use crate::store::{Store, SweepError};
 
-pub use mend::mend;
+pub use demand::fetch_blobs;
 pub use progress::{Observer, State};
+pub use schema1::Schema1Error;
+pub use unpack::{Unpack, mend, unpack};
 
-/// How many layers are fetched and unpacked at the same time. Each takes up to four
-/// megabytes of buffers, and the window of its compression (see [`decompress`]).
+/// How many blobs are fetched at the same time, and how many layers unpacked, where
+/// nobody says otherwise. Each takes up to four megabytes of buffers, and the window of
+/// its compression (see [`decompress`]).
 const PARALLEL: usize = 4;
 
 /// Why a pull failed. Nothing of it is visible then.
@@ -86,6 +95,22 @@ pub enum PullError {
     /// What an earlier pull has left half-made could not be removed.
     #[error(transparent)]
     Sweep(#[from] SweepError),
+    /// A manifest of Docker's first schema cannot be converted.
+    #[error("convert the schema-1 manifest {digest}")]
+    Schema1 {
+        /// The manifest.
+        digest: Digest,
+        /// Why not.
+        source: Schema1Error,
+    },
+    /// A blob that is needed again is not in the store, and nothing says where it is.
+    #[error("blob {digest} of {image:?} is not in the store, and no source of it is known")]
+    NoSource {
+        /// The image.
+        image: String,
+        /// The blob.
+        digest: Digest,
+    },
     /// A part of the pull was ended from outside.
     #[error("a task of the pull was ended")]
     Task(#[from] JoinError),
@@ -96,10 +121,45 @@ pub enum PullError {
 pub struct PullOptions {
     /// The name to record; usually that of the source.
     pub name: String,
-    /// The platform wanted.
-    pub platform: PlatformMatcher,
+    /// The platforms wanted.
+    pub platforms: Platforms,
     /// The key space of the records.
     pub namespace: Namespace,
+    /// Whether layers are unpacked, and not only fetched.
+    pub unpack: bool,
+    /// Whether compressed layers are removed after they were unpacked.
+    pub discard: bool,
+    /// Whether a manifest of Docker's first schema is converted.
+    pub schema1: bool,
+    /// How much is done at the same time.
+    pub limits: Limits,
+}
+
+/// Which images of an index are wanted.
+#[derive(Debug, Clone)]
+pub enum Platforms {
+    /// The one that suits best, for each of these.
+    Each(Vec<PlatformMatcher>),
+    /// All of them, with all that is said about them. The one for this machine is unpacked.
+    All,
+}
+
+/// How much a pull does at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Blobs that are being fetched.
+    pub downloads: usize,
+    /// Layers that are being unpacked, as they come or from the store.
+    pub unpacks: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            downloads: PARALLEL,
+            unpacks: PARALLEL,
+        }
+    }
 }
 
 /// What a pull has made or found.
@@ -107,7 +167,8 @@ pub struct PullOptions {
 pub struct Pulled {
     /// The manifest or index that the image's name stands for.
     pub target: Descriptor,
-    /// The name of the image's snapshot; `None` for an image without layers.
+    /// The name of the image's snapshot, of the first platform's where there are several;
+    /// `None` for an image without layers or one that was not unpacked.
     pub chain_id: Option<ChainId>,
 }
 
@@ -115,14 +176,26 @@ pub struct Pulled {
 #[derive(Debug, Clone)]
 struct Plan {
     target: Descriptor,
-    /// Indexes on the way to the manifest, and the manifest, as they were visited.
+    /// Labels of the image.
+    image_labels: Labels,
+    /// Indexes and manifests, as they were visited.
     documents: Vec<(Descriptor, Vec<u8>)>,
+    /// Documents and configs that came from the source.
+    fetched: HashSet<Digest>,
+    /// The images, one for each platform.
+    parts: Vec<Part>,
+    /// What else is fetched.
+    others: Vec<Descriptor>,
+}
+
+/// The image for one platform.
+#[derive(Debug, Clone)]
+struct Part {
+    descriptor: Descriptor,
     manifest: Manifest,
-    manifest_digest: Digest,
     config: ImageConfig,
     config_bytes: Vec<u8>,
-    /// Documents that came from the source.
-    fetched: HashSet<Digest>,
+    is_unpacked: bool,
 }
 
 /// What all parts of one pull share.
@@ -131,6 +204,88 @@ struct Context {
     store: Arc<Store>,
     source: Arc<Source>,
     observer: Observer,
+    limits: Permits,
+}
+
+/// Permits to do something; a task takes one to unpack before one to download.
+#[derive(Debug)]
+struct Permits {
+    downloads: Semaphore,
+    unpacks: Semaphore,
+}
+
+impl From<Limits> for Permits {
+    fn from(limits: Limits) -> Self {
+        Self {
+            downloads: Semaphore::new(limits.downloads.max(1)),
+            unpacks: Semaphore::new(limits.unpacks.max(1)),
+        }
+    }
+}
+
+impl PullOptions {
+    /// Returns the options of a usual pull: for this machine, unpacked.
+    pub fn new(name: String, namespace: Namespace) -> Self {
+        Self {
+            name,
+            platforms: Platforms::Each(vec![PlatformMatcher::new(&Platform::host())]),
+            namespace,
+            unpack: true,
+            discard: false,
+            schema1: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Plan {
+    fn new(target: Descriptor) -> Self {
+        Self {
+            target,
+            image_labels: Labels::new(),
+            documents: Vec::new(),
+            fetched: HashSet::new(),
+            parts: Vec::new(),
+            others: Vec::new(),
+        }
+    }
+
+    fn add_document(&mut self, descriptor: Descriptor, bytes: Vec<u8>) {
+        let is_known = |(known, _): &(Descriptor, _)| known.digest == descriptor.digest;
+        if !self.documents.iter().any(is_known) {
+            self.documents.push((descriptor, bytes));
+        }
+    }
+
+    fn add_part(&mut self, part: Part) {
+        let digest = &part.descriptor.digest;
+        if !self.parts.iter().any(|p| p.descriptor.digest == *digest) {
+            self.parts.push(part);
+        }
+    }
+
+    /// Returns all that the documents lead to, each once.
+    fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
+        let parts = self.parts.iter().flat_map(|part| {
+            let config = std::iter::once(&part.manifest.config);
+            config.chain(&part.manifest.layers)
+        });
+        let all = parts.chain(&self.others);
+        let unique: BTreeMap<&Digest, &Descriptor> = all.map(|d| (&d.digest, d)).collect();
+        unique.into_values()
+    }
+}
+
+impl Part {
+    fn of(contents: &Contents) -> Self {
+        Self {
+            descriptor: contents.descriptor.clone(),
+            manifest: contents.manifest.clone(),
+            config: contents.config.clone(),
+            config_bytes: Vec::new(),
+            is_unpacked: true,
+        }
+    }
 }
 
 /// Pulls an image into the store.
@@ -147,22 +302,28 @@ pub async fn pull(
         store,
         source,
         observer,
+        limits: options.limits.into(),
     });
-    let plan = document::plan(&context, &options.platform).await?;
-    let (plan, lease) = lease(&context, plan, options).await?;
-    layers(&context, &plan).await?;
-    let options = options.clone();
-    let finish = move || {
-        context.store.content().sync()?;
-        context.store.layers().sync()?;
-        let chain_id = stack(&context.store, &plan.config)?;
-        record::commit(&context, &plan, &options, lease)?;
-        context.store.layers().settle()?;
-        Ok(Pulled {
-            target: plan.target,
-            chain_id,
-        })
+    let resolved = context.source.resolve().await?;
+    let mut converted = None;
+    let (target, image_labels) = if options.schema1 && schema1::is_one(&resolved) {
+        let leases = Leases::new(&context.store, options.namespace.clone());
+        let (target, lease) = schema1::convert(&context, &leases, &resolved).await?;
+        converted = Some(lease);
+        (target, Labels::from([schema1::label(&resolved)]))
+    } else {
+        (resolved, Labels::new())
     };
+    let mut plan = document::plan(&context, target, &options.platforms).await?;
+    plan.image_labels = image_labels;
+    for part in &mut plan.parts {
+        part.is_unpacked &= options.unpack;
+    }
+    let (plan, lease) = lease(&context, plan, options).await?;
+    converted.map(HeldLease::end).transpose()?;
+    bring(&context, &plan).await?;
+    let options = options.clone();
+    let finish = move || finish(&context, plan, &options, lease);
     tokio::task::spawn_blocking(finish).await?
 }
 
@@ -176,11 +337,11 @@ async fn lease(
     let blob_store = context.store.content();
     let work = move || {
         let documents = plan.documents.iter().map(|(document, _)| document);
-        let blobs = documents
-            .chain([&plan.manifest.config])
-            .chain(&plan.manifest.layers)
-            .map(|blob| Resource::content(&blob.digest));
-        let layers = plan.config.diff_ids().iter().map(Resource::layer);
+        let blobs = documents.chain(plan.blobs());
+        let blobs = blobs.map(|blob| Resource::content(&blob.digest));
+        let unpacked = plan.parts.iter().filter(|part| part.is_unpacked);
+        let layers = unpacked.flat_map(|part| part.config.diff_ids());
+        let layers = layers.map(Resource::layer);
         let lease = leases.hold("pull", blobs.chain(layers).collect())?;
         document::store(&blob_store, &plan)?;
         Ok((plan, lease))
@@ -188,25 +349,61 @@ async fn lease(
     tokio::task::spawn_blocking(work).await?
 }
 
-/// Brings all layers into the store; the first failure ends the others.
-async fn layers(context: &Arc<Context>, plan: &Plan) -> Result<(), PullError> {
-    let permits = Arc::new(Semaphore::new(PARALLEL));
+/// Records what was brought.
+fn finish(
+    context: &Context,
+    plan: Plan,
+    options: &PullOptions,
+    lease: HeldLease,
+) -> Result<Pulled, PullError> {
+    context.store.content().sync()?;
+    context.store.layers().sync()?;
+    let mut chain_id = None;
+    for part in plan.parts.iter().filter(|part| part.is_unpacked) {
+        let chain = stack(&context.store, &part.config)?;
+        chain_id = chain_id.or(chain);
+    }
+    for digest in record::commit(context, &plan, options, lease)? {
+        context.store.content().remove(&digest)?;
+    }
+    context.store.layers().settle()?;
+    Ok(Pulled {
+        target: plan.target,
+        chain_id,
+    })
+}
+
+/// Brings all layers and other blobs into the store; the first failure ends the others.
+async fn bring(context: &Arc<Context>, plan: &Plan) -> Result<(), PullError> {
     let mut tasks = JoinSet::new();
     let mut seen = HashSet::new();
-    for (descriptor, diff_id) in plan.manifest.layers.iter().zip(plan.config.diff_ids()) {
-        // An image may hold one layer, such as the empty one, several times.
-        if !seen.insert(diff_id) {
+    let mut unpacked = HashSet::new();
+    for part in plan.parts.iter().filter(|part| part.is_unpacked) {
+        for (descriptor, diff_id) in part.manifest.layers.iter().zip(part.config.diff_ids()) {
+            unpacked.insert(&descriptor.digest);
+            // An image may hold one layer, such as the empty one, several times.
+            if !seen.insert(diff_id) {
+                continue;
+            }
+            context.observer.tell(&descriptor.digest, State::Waiting);
+            let context = Arc::clone(context);
+            let (descriptor, diff_id) = (descriptor.clone(), diff_id.clone());
+            tasks.spawn(async move { layer::bring(&context, &descriptor, &diff_id).await });
+        }
+    }
+    let configs: HashSet<&Digest> = plan
+        .parts
+        .iter()
+        .map(|p| &p.manifest.config.digest)
+        .collect();
+    for descriptor in plan.blobs() {
+        let digest = &descriptor.digest;
+        if unpacked.contains(digest) || configs.contains(digest) {
             continue;
         }
-        context.observer.tell(&descriptor.digest, State::Waiting);
-        let context = Arc::clone(context);
-        let permits = Arc::clone(&permits);
-        let (descriptor, diff_id) = (descriptor.clone(), diff_id.clone());
-        tasks.spawn(async move {
-            // The semaphore is never closed, so that there is always a permit to come.
-            let _permit = permits.acquire_owned().await.ok();
-            layer::bring(&context, &descriptor, &diff_id).await
-        });
+        context.observer.tell(digest, State::Waiting);
+        let (context, descriptor) = (Arc::clone(context), descriptor.clone());
+        tasks.spawn(async move { blob::bring(&context, &descriptor).await });
     }
     while let Some(result) = tasks.join_next().await {
         result??;

@@ -79,6 +79,27 @@ impl Source {
         }
     }
 
+    /// Returns how the source is named, for the time when it is needed again: a registry's begins
+    /// with `http://` or `insecure://` where it is spoken to like that. A path that is no text
+    /// cannot be named.
+    pub fn address(&self) -> Option<String> {
+        let (kind, path, tag) = match self {
+            Self::Registry(client) => return Some(client.address()),
+            Self::Layout(layout) => layout.place(),
+            Self::DockerArchive(archive) => archive.place(),
+        };
+        let path = path
+            .canonicalize()
+            .ok()?
+            .into_os_string()
+            .into_string()
+            .ok()?;
+        Some(match tag {
+            Some(tag) => format!("{kind}:{path}:{tag}"),
+            None => format!("{kind}:{path}"),
+        })
+    }
+
     /// Returns the descriptor of the index or manifest that the source names now.
     pub async fn resolve(&self) -> Result<Descriptor, SourceError> {
         match self {

@@ -3,6 +3,7 @@
 mod content;
 mod image;
 mod lease;
+mod pull;
 mod select;
 
 use std::ffi::OsString;
@@ -11,14 +12,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
-use super::registry::RegistryArguments;
 use crate::mounts::{AccessMode, TransportMode};
-use crate::oci::{DiffId, Platform};
+use crate::oci::DiffId;
 use crate::overlay::Call;
 
 pub(super) use content::ContentCommand;
 pub(super) use image::{ImageCommand, ImagesArguments};
 pub(super) use lease::{LeaseCommand, ResourceArguments};
+pub(super) use pull::{PullArguments, UnpackArguments};
 pub(super) use select::FilterArguments;
 
 /// Container images as ordinary directories, through FUSE.
@@ -101,24 +102,6 @@ fn since(text: &str) -> Result<Timestamp, String> {
     Timestamp::now()
         .checked_sub(span)
         .map_err(|error| error.to_string())
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PullArguments {
-    /// Image name, or oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:TAG]
-    #[arg(value_name = "IMAGE")]
-    pub(super) source: String,
-    /// Platform to pull for, as os/architecture[/variant] [default: this machine's]
-    #[arg(long, value_name = "PLATFORM")]
-    pub(super) platform: Option<Platform>,
-    #[command(flatten)]
-    pub(super) registry: RegistryArguments,
-    /// Print the chain ID of the image's layers
-    #[arg(long)]
-    pub(super) print_chainid: bool,
-    /// Show no progress
-    #[arg(short, long)]
-    pub(super) quiet: bool,
 }
 
 #[derive(Debug, Args)]

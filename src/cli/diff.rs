@@ -31,11 +31,11 @@ const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 pub(super) fn run(session: &Session, arguments: &DiffArguments) -> Result<(), CliError> {
     let before = resolve(session, &arguments.before)?;
-    require_layers(session, &before)?;
+    require_layers(session, &before, false)?;
     let (store, snapshots) = (&session.store, session.snapshots());
     let difference = if let Some(after) = &arguments.after {
         let after = resolve(session, after)?;
-        require_layers(session, &after)?;
+        require_layers(session, &after, false)?;
         Difference::between(store, &snapshots, &before.shown, &after.shown)?
     } else {
         let below = below(session, &before)?;

@@ -2,11 +2,15 @@
 
 use serde::Serialize;
 
-use super::arguments::{ImageCommand, ImagesArguments};
+use super::arguments::{ImageCommand, ImagesArguments, UnpackArguments};
 use super::output::{Output, size, time};
+use super::progress;
+use super::pull::in_runtime;
 use super::{CliError, Session};
 use crate::images::Contents;
 use crate::meta::ImageRecord;
+use crate::oci::Platform;
+use crate::pull::{self, Unpack};
 
 /// An image with all that its documents say.
 #[derive(Debug, Serialize)]
@@ -39,6 +43,7 @@ pub(super) fn list(session: &Session, arguments: &ImagesArguments) -> Result<(),
 pub(super) fn run(session: &Session, command: &ImageCommand) -> Result<(), CliError> {
     match command {
         ImageCommand::Inspect { image } => inspect(session, image),
+        ImageCommand::Unpack(arguments) => unpack(session, arguments),
         ImageCommand::Rm { images } => remove(session, images),
         ImageCommand::Tag { image, name } => {
             let image = session.images().tag(image, name)?;
@@ -55,6 +60,23 @@ fn inspect(session: &Session, input: &str) -> Result<(), CliError> {
         image,
         contents,
     })
+}
+
+fn unpack(session: &Session, arguments: &UnpackArguments) -> Result<(), CliError> {
+    let image = session.images().resolve(&arguments.image)?;
+    let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
+    let contents = session.images().contents_for(&image, &platform)?;
+    let registry = arguments.registry.options();
+    let work = Unpack {
+        image: &image,
+        contents: &contents,
+        namespace: &session.namespace,
+        registry: &registry,
+        observer: progress::observer(false),
+    };
+    in_runtime(async { Ok(pull::unpack(&session.store, &work).await?) })?;
+    let chain_id = contents.chain_id();
+    Output::line(chain_id.map_or_else(|| image.name.clone(), |chain_id| chain_id.to_string()))
 }
 
 fn remove(session: &Session, inputs: &[String]) -> Result<(), CliError> {

@@ -6,21 +6,23 @@ use mica_fuse::session::{self, Busy};
 
 use super::arguments::{MountArguments, UmountArguments};
 use super::output::time;
+use super::pull::in_runtime;
 use super::{CliError, Session};
 use crate::images::{Contents, ImageError};
 use crate::layers::LayerPlan;
-use crate::meta::{Kind, Labels};
+use crate::meta::{ImageRecord, Kind, Labels};
 use crate::mounts::{
     self, AccessMode, MountPlan, MountRecord, MountsError, Records, UpperPlan, XattrMode,
 };
 use crate::oci::DiffId;
-use crate::pull::mend;
+use crate::pull::{Observer, Unpack, mend, unpack};
+use crate::registry;
 use crate::snapshots::{SnapshotError, SnapshotMounts};
 
 /// What the user has named.
 #[derive(Debug)]
 pub(super) struct Named {
-    image: Option<String>,
+    image: Option<ImageRecord>,
     /// `None` for an image without layers.
     pub(super) snapshot: Option<String>,
     /// What it is made of, read-only.
@@ -31,7 +33,7 @@ pub(super) struct Named {
 
 pub(super) fn run(session: Session, arguments: &MountArguments) -> Result<(), CliError> {
     let mut named = resolve(&session, &arguments.what)?;
-    require_layers(&session, &named)?;
+    require_layers(&session, &named, arguments.rw)?;
     let created = if arguments.rw {
         make_writable(&session, arguments, &mut named)?
     } else {
@@ -55,21 +57,42 @@ pub(super) fn run(session: Session, arguments: &MountArguments) -> Result<(), Cl
     Ok(mounted?)
 }
 
-/// Makes sure that the layers of what was named can be used.
-pub(super) fn require_layers(session: &Session, named: &Named) -> Result<(), CliError> {
+/// Makes sure that the layers of what was named can be used, and where it is to be stood on,
+/// that its snapshots are recorded.
+pub(super) fn require_layers(
+    session: &Session,
+    named: &Named,
+    is_parent: bool,
+) -> Result<(), CliError> {
     let layers = session.store.layers();
     let packed = named.shown.layers.iter().filter_map(LayerPlan::diff_id);
     let packed: Vec<DiffId> = packed.cloned().collect();
     layers.read_ahead(&packed);
-    match &named.contents {
-        Some(contents) => tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(CliError::Runtime)?
-            .block_on(mend(&session.store, contents))?,
-        None => layers.require(&packed)?,
+    let (Some(image), Some(contents)) = (&named.image, &named.contents) else {
+        return Ok(layers.require(&packed)?);
+    };
+    if !is_parent && layers.require(&packed).is_ok() {
+        return Ok(());
     }
-    Ok(())
+    let registry = registry::Options {
+        hosts_dirs: registry::default_hosts_dirs(),
+        ..registry::Options::default()
+    };
+    let work = Unpack {
+        image,
+        contents,
+        namespace: &session.namespace,
+        registry: &registry,
+        observer: Observer::default(),
+    };
+    in_runtime(async {
+        if is_parent {
+            unpack(&session.store, &work).await?;
+        } else {
+            mend(&session.store, &work).await?;
+        }
+        Ok(())
+    })
 }
 
 /// Takes the active snapshot that was named, or makes one on what was named; returns the
@@ -126,7 +149,7 @@ fn plan(
         uses: named.shown.uses,
         mountpoint: absolute_path(&arguments.directory)?,
         source: arguments.what.clone(),
-        image: named.image,
+        image: named.image.map(|image| image.name),
         snapshot: named.snapshot,
         access,
         suid_and_dev: None,
@@ -201,7 +224,7 @@ pub(super) fn resolve(session: &Session, what: &str) -> Result<Named, CliError> 
     };
     let snapshot = contents.chain_id().map(|chain_id| chain_id.to_string());
     Ok(Named {
-        image: Some(image.name),
+        image: Some(image),
         snapshot,
         shown,
         contents: Some(contents),

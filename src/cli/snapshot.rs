@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::arguments::{NewSnapshotArguments, SnapshotCommand};
 use super::diff::{self, Compression};
 use super::output::{Output, labels, size, time};
-use super::{CliError, Session};
+use super::{CliError, Session, mount};
 use crate::filter::Filter;
 use crate::images::ImageError;
 use crate::layers::LayerPlan;
@@ -155,14 +155,14 @@ fn parent_of(session: &Session, new: &NewSnapshotArguments) -> Result<Option<Str
         Err(SnapshotError::NotFound(_)) => {}
         Err(error) => return Err(error.into()),
     }
-    match session.images().resolve(parent) {
+    match mount::resolve(session, parent) {
         Ok(image) => {
-            let contents = session.images().contents(&image)?;
-            Ok(contents.chain_id().map(|chain_id| chain_id.to_string()))
+            mount::require_layers(session, &image, true)?;
+            Ok(image.snapshot)
         }
         // The snapshots say that there is none.
-        Err(ImageError::NotFound(_)) => Ok(Some(parent.clone())),
-        Err(error) => Err(error.into()),
+        Err(CliError::Image(ImageError::NotFound(_))) => Ok(Some(parent.clone())),
+        Err(error) => Err(error),
     }
 }
 

@@ -8,8 +8,8 @@ use super::ImageError;
 use crate::content::{Content, ContentError};
 use crate::meta::ImageRecord;
 use crate::oci::{
-    ChainId, Descriptor, Digest, Document, ImageConfig, MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE,
-    Manifest, Platform, PlatformMatcher,
+    ChainId, Descriptor, Digest, Document, ImageConfig, Kind, MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE,
+    Manifest, PlatformMatcher, children,
 };
 
 /// The documents of an image for one platform.
@@ -32,9 +32,12 @@ impl Contents {
 
 /// Reads the manifest that a pull has chosen.
 ///
-/// Of several that are in the store, the one for this machine's platform is taken.
-pub(super) fn read(content: &Content, image: &ImageRecord) -> Result<Contents, ImageError> {
-    let matcher = PlatformMatcher::new(&Platform::host());
+/// Of several that are in the store, the one that suits the platform best is taken.
+pub(super) fn read(
+    content: &Content,
+    image: &ImageRecord,
+    matcher: &PlatformMatcher,
+) -> Result<Contents, ImageError> {
     let mut best: Option<(usize, Contents)> = None;
     let mut visited = BTreeSet::new();
     let mut open = vec![image.target.clone()];
@@ -89,11 +92,17 @@ pub(crate) fn reachable(
         if !blobs.insert(descriptor.digest.clone()) {
             continue;
         }
-        match document(content, &descriptor)? {
-            Some(Document::Index(index)) => open.extend(index.manifests),
+        let Some(bytes) = present(content.read(&descriptor.digest, MAX_MANIFEST_SIZE))? else {
+            continue;
+        };
+        for child in children(&bytes) {
+            match child.media_type.kind() {
+                Kind::Index | Kind::Manifest => open.push(child),
+                _ => drop(blobs.insert(child.digest)),
+            }
+        }
+        match parse(&descriptor, &bytes)? {
             Some(Document::Manifest(manifest)) => {
-                blobs.insert(manifest.config.digest.clone());
-                blobs.extend(manifest.layers.iter().map(|layer| layer.digest.clone()));
                 let bytes = present(content.read(&manifest.config.digest, MAX_CONFIG_SIZE))?;
                 if let Some(config) = bytes
                     .map(|bytes| ImageConfig::parse(&manifest, &bytes))
@@ -102,18 +111,26 @@ pub(crate) fn reachable(
                     chains.extend(config.chain().iter().map(ToString::to_string));
                 }
             }
-            None => {}
+            Some(Document::Index(_)) | None => {}
         }
     }
     Ok(())
 }
 
-/// Returns an index or a manifest, or `None` when the store does not have it.
+/// Returns an index or a manifest, or `None` when the store does not have it as such.
 fn document(content: &Content, descriptor: &Descriptor) -> Result<Option<Document>, ImageError> {
     let Some(bytes) = present(content.read(&descriptor.digest, MAX_MANIFEST_SIZE))? else {
         return Ok(None);
     };
-    Ok(Some(Document::parse(descriptor, &bytes)?))
+    parse(descriptor, &bytes)
+}
+
+/// Reads a document; nothing where it is no image, but a statement about one or the like.
+fn parse(descriptor: &Descriptor, bytes: &[u8]) -> Result<Option<Document>, ImageError> {
+    match Document::parse(descriptor, bytes) {
+        Err(error) if error.is_other_artifact() => Ok(None),
+        result => Ok(Some(result?)),
+    }
 }
 
 fn present<T>(result: Result<T, ContentError>) -> Result<Option<T>, ContentError> {

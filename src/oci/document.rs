@@ -88,9 +88,7 @@ pub enum Fault {
         source: serde_json::Error,
     },
     /// It is a manifest of Docker's first schema.
-    #[error(
-        "it is a Docker schema-1 manifest, which is not supported; push the image again with a current tool"
-    )]
+    #[error("it is a Docker schema-1 manifest, which is converted only with --schema1")]
     Schema1,
     /// It is of a type that does not belong where it stands.
     #[error("media type {found:?} is not supported for {what}")]
@@ -125,6 +123,32 @@ pub enum Fault {
     /// The root file system is not made of layers.
     #[error("root file system type {0:?} is not supported")]
     RootfsType(String),
+}
+
+impl DocumentError {
+    /// Says whether the document is in order but no image: a chart, an attestation or the like.
+    pub fn is_other_artifact(&self) -> bool {
+        matches!(self.fault, Fault::MediaType { .. })
+    }
+}
+
+/// Returns all that a document refers to, whatever it is: the children of an index; config and
+/// layers, in this order, of a manifest. What cannot be read refers to nothing.
+pub fn children(bytes: &[u8]) -> Vec<Descriptor> {
+    let references: References = serde_json::from_slice(bytes).unwrap_or_default();
+    let config = references.config.into_iter();
+    let layers = references.layers.unwrap_or_default();
+    let manifests = references.manifests.unwrap_or_default();
+    config.chain(layers).chain(manifests).collect()
+}
+
+/// The fields of a document that refer to others.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct References {
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
 }
 
 /// The fields that tell the kinds of documents apart.

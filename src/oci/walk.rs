@@ -44,9 +44,9 @@ pub enum WalkError {
     /// Indexes are nested deeper than [`MAX_INDEX_DEPTH`].
     #[error("indexes are nested more than {MAX_INDEX_DEPTH} deep at {}", .0.digest)]
     TooDeep(Box<Descriptor>),
-    /// More than [`MAX_DOCUMENTS`] documents had to be read.
-    #[error("no image for the platform among the first {MAX_DOCUMENTS} documents")]
-    TooMany,
+    /// More documents than this had to be read.
+    #[error("no end of the image's documents after the first {0}")]
+    TooMany(usize),
     /// A document on the way cannot be used.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -72,7 +72,7 @@ impl Walk {
             return Err(WalkError::TooDeep(Box::new(descriptor.clone())));
         }
         if self.visited >= MAX_DOCUMENTS {
-            return Err(WalkError::TooMany);
+            return Err(WalkError::TooMany(MAX_DOCUMENTS));
         }
         Document::check(descriptor)?;
         Ok(descriptor)
@@ -215,6 +215,9 @@ mod tests {
 
         let empty = documents.index(&[]);
         let wide = documents.index(&vec![empty; MAX_DOCUMENTS]);
-        assert!(matches!(documents.walk(wide), Err(WalkError::TooMany)));
+        assert!(matches!(
+            documents.walk(wide),
+            Err(WalkError::TooMany(MAX_DOCUMENTS))
+        ));
     }
 }

@@ -9,7 +9,7 @@ use super::{Context, PullError, State};
 use crate::oci::{Descriptor, DiffId};
 
 /// Pieces of the network's that may wait for the pipeline.
-const PIECES: usize = 16;
+pub(super) const PIECES: usize = 16;
 
 /// How a try has begun: from nothing, or from bytes of an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) async fn bring(
     descriptor: &Descriptor,
     diff_id: &DiffId,
 ) -> Result<(), PullError> {
+    // The semaphore is never closed, so that there is always a permit to come.
+    let _permit = context.limits.unpacks.acquire().await.ok();
     let layers = context.store.layers();
     let _lock = layers.lock(diff_id).await?;
     let (store, wanted) = (layers.clone(), diff_id.clone());
@@ -94,7 +96,9 @@ async fn attempt(
 }
 
 /// Passes the blob's bytes on as they come, until the pipeline wants no more.
-async fn feed(
+///
+/// Nobody waits for a lock in here, so that the permits to download always come.
+pub(super) async fn feed(
     context: &Context,
     descriptor: &Descriptor,
     offset: u64,
@@ -103,6 +107,7 @@ async fn feed(
     if offset >= descriptor.size {
         return Ok(());
     }
+    let _permit = context.limits.downloads.acquire().await.ok();
     let mut blob = context.source.fetch(descriptor, offset).await?;
     while let Some(bytes) = blob.next().await? {
         if !bytes.is_empty() && sender.send(bytes).await.is_err() {

@@ -1,27 +1,25 @@
 //! The last step: all records of a pull in one transaction.
-//!
-//! Labels are those that containerd sets, so that its tools understand what refers
-//! to what.
-
-use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{Context, Plan, PullError, PullOptions};
+use super::{Context, Part, Plan, PullError, PullOptions, labels};
 use crate::images;
 use crate::leases::HeldLease;
 use crate::meta::{ContentRecord, Labels, MetaError, Namespace, Transaction};
-use crate::oci::{Digest, Document};
+use crate::oci::Digest;
 use crate::snapshots;
+use crate::source::Source;
+use crate::store::Store;
 
+/// Records an image with its blobs and snapshots; returns the blobs that are given up.
 pub(super) fn commit(
     context: &Context,
     plan: &Plan,
     options: &PullOptions,
     lease: HeldLease,
-) -> Result<(), PullError> {
+) -> Result<Vec<Digest>, PullError> {
     let mut present = Vec::new();
-    for (digest, labels) in labels(plan)? {
+    for (digest, labels) in labels::of_plan(context, plan) {
         // The blob of a layer that was there already was not fetched.
         if let Some(size) = context.store.content().size(&digest)? {
             present.push((digest, size, labels));
@@ -31,82 +29,107 @@ pub(super) fn commit(
     // In one transaction: what the lease has kept is never without a keeper.
     lease.end_with(|transaction| {
         for (digest, size, labels) in present {
-            put(transaction, namespace, digest, size, labels)?;
+            let blob = Blob {
+                digest,
+                size,
+                labels,
+            };
+            put(transaction, namespace, blob, Some(&context.source))?;
         }
-        snapshots::commit_chain(transaction, namespace, plan.config.diff_ids())?;
-        images::record(transaction, namespace, &options.name, &plan.target)?;
+        for part in plan.parts.iter().filter(|part| part.is_unpacked) {
+            snapshots::commit_chain(transaction, namespace, part.config.diff_ids())?;
+        }
+        let mut image = images::record(transaction, namespace, &options.name, &plan.target)?;
+        if !plan.image_labels.is_empty() {
+            image.labels.extend(plan.image_labels.clone());
+            transaction.put(namespace, &options.name, &image)?;
+        }
+        if options.discard {
+            return Ok(give_up(transaction, namespace, plan)?);
+        }
+        Ok(Vec::new())
+    })
+}
+
+/// Records what has become of an image that was unpacked after its pull.
+pub(super) fn unpacked(
+    store: &Store,
+    namespace: &Namespace,
+    part: &Part,
+    lease: HeldLease,
+) -> Result<(), PullError> {
+    let mut present = Vec::new();
+    for (digest, labels) in labels::of_unpacked(part) {
+        if let Some(size) = store.content().size(&digest)? {
+            present.push(Blob {
+                digest,
+                size,
+                labels,
+            });
+        }
+    }
+    lease.end_with(|transaction| {
+        for blob in present {
+            put(transaction, namespace, blob, None)?;
+        }
+        snapshots::commit_chain(transaction, namespace, part.config.diff_ids())?;
         Ok(())
     })
 }
 
-/// Returns all blobs of the image with their labels.
-fn labels(plan: &Plan) -> Result<BTreeMap<Digest, Labels>, PullError> {
-    let mut all: BTreeMap<Digest, Labels> = BTreeMap::new();
-    let mut set = |digest: &Digest, key: String, value: String| {
-        all.entry(digest.clone()).or_default().insert(key, value);
-    };
-    for (descriptor, bytes) in &plan.documents {
-        if let Document::Index(index) = Document::parse(descriptor, bytes)? {
-            for (number, child) in index.manifests.iter().enumerate() {
-                let key = format!("containerd.io/gc.ref.content.m.{number}");
-                set(&descriptor.digest, key, child.digest.to_string());
-            }
-        }
-    }
-    let config = &plan.manifest.config.digest;
-    set(
-        &plan.manifest_digest,
-        "containerd.io/gc.ref.content.config".into(),
-        config.to_string(),
-    );
-    for (number, layer) in plan.manifest.layers.iter().enumerate() {
-        let key = format!("containerd.io/gc.ref.content.l.{number}");
-        set(&plan.manifest_digest, key, layer.digest.to_string());
-    }
-    for (layer, diff_id) in plan.manifest.layers.iter().zip(plan.config.diff_ids()) {
-        set(
-            &layer.digest,
-            "containerd.io/uncompressed".into(),
-            diff_id.to_string(),
-        );
-    }
-    if let Some(chain_id) = plan.config.chain().pop() {
-        set(
-            config,
-            "containerd.io/gc.ref.snapshot.mica".into(),
-            chain_id.to_string(),
-        );
-    }
-    for digest in plan
-        .documents
-        .iter()
-        .map(|(d, _)| &d.digest)
-        .chain([config])
-    {
-        all.entry(digest.clone()).or_default();
-    }
-    Ok(all)
+/// A blob that is to be recorded.
+#[derive(Debug)]
+pub(super) struct Blob {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    pub(super) labels: Labels,
 }
 
 /// Records a blob, or adds labels to its record.
-fn put(
+pub(super) fn put(
     transaction: &Transaction,
     namespace: &Namespace,
-    digest: Digest,
-    size: u64,
-    labels: Labels,
+    blob: Blob,
+    source: Option<&Source>,
 ) -> Result<(), MetaError> {
     let now = Timestamp::now();
-    let name = digest.to_string();
+    let name = blob.digest.to_string();
     let old: Option<ContentRecord> = transaction.find(namespace, &name)?;
     let (created, mut all) = old.map_or((now, Labels::new()), |old| (old.created, old.labels));
-    all.extend(labels);
+    all.extend(blob.labels);
+    all.extend(source.and_then(|source| labels::distribution(source, &all)));
     let record = ContentRecord {
-        digest,
-        size,
+        digest: blob.digest,
+        size: blob.size,
         labels: all,
         created,
         updated: now,
     };
     transaction.put(namespace, &name, &record)
+}
+
+/// Forgets the compressed layers of what was unpacked, as far as no other document refers to
+/// them.
+fn give_up(
+    transaction: &Transaction,
+    namespace: &Namespace,
+    plan: &Plan,
+) -> Result<Vec<Digest>, MetaError> {
+    let own: Vec<&Digest> = plan.documents.iter().map(|(d, _)| &d.digest).collect();
+    let others = transaction.list::<ContentRecord>(namespace)?;
+    let others = others
+        .iter()
+        .filter(|record| !own.contains(&&record.digest));
+    let needed: Vec<&String> = others.flat_map(|record| record.labels.values()).collect();
+    let mut given_up = Vec::new();
+    for part in plan.parts.iter().filter(|part| part.is_unpacked) {
+        for layer in &part.manifest.layers {
+            let name = layer.digest.to_string();
+            if !needed.contains(&&name) && !given_up.contains(&layer.digest) {
+                transaction.remove::<ContentRecord>(namespace, &name)?;
+                given_up.push(layer.digest.clone());
+            }
+        }
+    }
+    Ok(given_up)
 }

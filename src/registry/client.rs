@@ -56,6 +56,8 @@ pub struct Client(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     reference: Reference,
+    /// How it is named for the time when it is needed again.
+    address: String,
     /// In the order in which they are asked.
     endpoints: Vec<Endpoint>,
     policy: Policy,
@@ -99,7 +101,15 @@ impl Client {
             .into_iter()
             .map(|host| Endpoint::new(&reference, host, options))
             .collect();
+        let scheme = match options {
+            Options {
+                plain_http: true, ..
+            } => "http://",
+            Options { insecure: true, .. } => "insecure://",
+            _ => "",
+        };
         Ok(Self(Arc::new(Inner {
+            address: format!("{scheme}{reference}"),
             reference,
             endpoints,
             policy: options.policy.clone(),
@@ -111,6 +121,11 @@ impl Client {
     /// Returns the reference that the client was made for.
     pub fn reference(&self) -> &Reference {
         &self.0.reference
+    }
+
+    /// Returns the reference, behind `http://` or `insecure://` where the options say so.
+    pub fn address(&self) -> String {
+        self.0.address.clone()
     }
 
     /// Returns the registry's host, for messages.
@@ -149,16 +164,20 @@ impl Client {
             })
             .collect();
         if candidates.is_empty() {
-            return Err(Error::NoHost {
-                registry: self.0.reference.host().to_owned(),
-                action: match capability {
-                    Capability::Pull => "pull",
-                    Capability::Resolve => "resolve names",
-                    Capability::Push => "push",
-                },
-            });
+            return Err(self.no_host(match capability {
+                Capability::Pull => "pull",
+                Capability::Resolve => "resolve names",
+                Capability::Push => "push",
+            }));
         }
         Ok(candidates)
+    }
+
+    pub(super) fn no_host(&self, action: &'static str) -> Error {
+        Error::NoHost {
+            registry: self.0.reference.host().to_owned(),
+            action,
+        }
     }
 
     /// Says that a blob that was fetched is not what its digest stands for. Returns whether

@@ -66,6 +66,28 @@ impl Client {
         Ok(blob)
     }
 
+    /// Returns the bytes of a manifest whose size is not known, at most `limit` of them; nothing
+    /// when there are more. Whether they are the right ones is left to the caller.
+    pub async fn read(
+        &self,
+        descriptor: &Descriptor,
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let mut last = None;
+        for server in self.candidates(Capability::Pull, 0)? {
+            let target = Target::Part("manifests", descriptor.digest.to_string());
+            match self.send(server, &question(target, descriptor, 0)).await {
+                Ok(response) => {
+                    let what = descriptor.digest.to_string();
+                    let transport = server.endpoint.transport();
+                    return transport.read(response, &what, limit).await;
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| self.no_host("pull")))
+    }
+
     /// Asks for the bytes from `offset`, at the URLs in the descriptor and then of the servers,
     /// from number `first` of both on.
     pub(super) async fn open(
@@ -96,10 +118,7 @@ impl Client {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| Error::NoHost {
-            registry: self.host(),
-            action: "pull",
-        }))
+        Err(last.unwrap_or_else(|| self.no_host("pull")))
     }
 
     /// Returns where a blob may be had, with the number of each place, from number `first` on.

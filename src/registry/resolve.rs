@@ -33,10 +33,7 @@ impl Client {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| Error::NoHost {
-            registry: self.host(),
-            action: "resolve names",
-        }))
+        Err(last.unwrap_or_else(|| self.no_host("resolve names")))
     }
 
     async fn resolve_by(&self, server: Candidate<'_>) -> Result<Descriptor, Error> {

@@ -6,6 +6,7 @@
 //! compressed layers are hashed for it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -28,6 +29,7 @@ pub struct DockerArchive {
     files: Files,
     image: Image,
     name: Reference,
+    tag: Option<String>,
     /// Made once, when the image is first resolved.
     contents: Mutex<Option<Arc<Contents>>>,
 }
@@ -50,6 +52,11 @@ struct Contents {
 }
 
 impl DockerArchive {
+    /// Returns the prefix of its address, its path, and the tag by which it was chosen.
+    pub(super) fn place(&self) -> (&'static str, &Path, Option<&str>) {
+        ("docker-archive", self.files.path(), self.tag.as_deref())
+    }
+
     pub(super) fn open(files: Files, tag: Option<&str>) -> Result<Self, SourceError> {
         let path = files.path().to_owned();
         let images: Vec<Image> = read_json(&files, "manifest.json")?;
@@ -102,6 +109,7 @@ impl DockerArchive {
             files,
             image,
             name,
+            tag: tag.map(str::to_owned),
             contents: Mutex::new(None),
         })
     }

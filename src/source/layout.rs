@@ -1,5 +1,7 @@
 //! OCI layouts (OCI image spec, "Image Layout"), in a directory or in a tar archive.
 
+use std::path::Path;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -17,6 +19,7 @@ pub struct Layout {
     files: Files,
     target: Descriptor,
     name: Reference,
+    tag: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -34,6 +37,15 @@ enum Choice<'a> {
 }
 
 impl Layout {
+    /// Returns the prefix of its address, its path, and the tag by which it was chosen.
+    pub(super) fn place(&self) -> (&'static str, &Path, Option<&str>) {
+        let kind = match self.files {
+            Files::Directory { .. } => "oci",
+            Files::Archive(_) => "oci-archive",
+        };
+        (kind, self.files.path(), self.tag.as_deref())
+    }
+
     pub(super) fn open(files: Files, tag: Option<&str>) -> Result<Self, SourceError> {
         let path = files.path().to_owned();
         let marker: Marker = read_json(&files, "oci-layout")?;
@@ -87,6 +99,7 @@ impl Layout {
         let target = target.clone();
         Ok(Self {
             files,
+            tag: tag.map(str::to_owned),
             target,
             name,
         })

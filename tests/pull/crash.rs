@@ -105,12 +105,21 @@ fn a_mount_makes_a_layer_anew_that_did_not_reach_the_disk() {
         mica.ok([Path::new("umount"), point.path()]);
         mica.ok(["layer", "verify"]);
     }
-    // Without the blob there is nothing to make it from.
+    // Without the blob it is fetched again, and without its source there is nothing to make it
+    // from.
+    let blob = mica.root().join("content/blobs/sha256");
+    let blob = blob.join(layer.digest.hex());
     fs::remove_file(path.join("synced")).ok();
     fs::write(path.join("boot"), "another boot").unwrap();
     fs::remove_file(path.join("index")).unwrap();
-    let blob = mica.root().join("content/blobs/sha256");
-    fs::remove_file(blob.join(layer.digest.hex())).unwrap();
+    fs::remove_file(&blob).unwrap();
+    mica.ok([Path::new("mount"), Path::new(manifest.hex()), point.path()]);
+    mica.ok([Path::new("umount"), point.path()]);
+    drop(layout);
+    fs::remove_file(path.join("synced")).ok();
+    fs::write(path.join("boot"), "another boot").unwrap();
+    fs::remove_file(path.join("index")).unwrap();
+    fs::remove_file(&blob).unwrap();
     let error = mica.fails([Path::new("mount"), Path::new(manifest.hex()), point.path()]);
     assert!(error.contains("is missing or damaged"), "{error}");
     assert!(error.contains("hint: pull the image again"), "{error}");

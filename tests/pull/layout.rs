@@ -5,8 +5,10 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
-use mica::oci::{Descriptor, Digest, MediaType};
+use mica::oci::{Descriptor, Digest, MediaType, Platform};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -15,6 +17,9 @@ pub(crate) struct Layout {
     dir: TempDir,
     pub(crate) layers: Vec<Descriptor>,
     pub(crate) diff_ids: Vec<Digest>,
+    pub(crate) platform: Platform,
+    /// Whether the manifest holds the config itself.
+    pub(crate) inline_config: bool,
 }
 
 impl Layout {
@@ -31,6 +36,8 @@ impl Layout {
             dir,
             layers: Vec::new(),
             diff_ids: Vec::new(),
+            platform: Platform::host(),
+            inline_config: false,
         }
     }
 
@@ -50,10 +57,14 @@ impl Layout {
     /// Writes config, manifest and index; returns the manifest's digest.
     pub(crate) fn finish(&self) -> Digest {
         let config = json!({
-            "os": "linux", "architecture": mica::oci::Platform::host().architecture,
+            "os": "linux", "architecture": self.platform.architecture,
             "rootfs": {"type": "layers", "diff_ids": self.diff_ids},
         });
-        let config = self.add_blob(MediaType::OCI_CONFIG, config.to_string().as_bytes());
+        let bytes = config.to_string();
+        let mut config = self.add_blob(MediaType::OCI_CONFIG, bytes.as_bytes());
+        if self.inline_config {
+            config.data = Some(STANDARD.encode(bytes));
+        }
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MediaType::OCI_MANIFEST,
             "config": config, "layers": self.layers,
@@ -62,6 +73,36 @@ impl Layout {
         let index = json!({"schemaVersion": 2, "manifests": [manifest]});
         fs::write(self.dir.path().join("index.json"), index.to_string()).unwrap();
         manifest.digest
+    }
+
+    /// Returns the layout with its documents written.
+    pub(crate) fn finished(self) -> Self {
+        self.finish();
+        self
+    }
+
+    /// Returns the descriptor of what the index names.
+    pub(crate) fn target(&self) -> Descriptor {
+        let index = fs::read(self.dir.path().join("index.json")).unwrap();
+        let index: mica::oci::Index = serde_json::from_slice(&index).unwrap();
+        index.manifests[0].clone()
+    }
+
+    /// Returns the digest of the image's config.
+    pub(crate) fn config(&self) -> Digest {
+        let manifest = fs::read(self.blob(&self.target().digest)).unwrap();
+        let manifest: mica::oci::Manifest = serde_json::from_slice(&manifest).unwrap();
+        manifest.config.digest
+    }
+
+    /// Returns all blobs with their digests.
+    pub(crate) fn blobs(&self) -> Vec<(Digest, Vec<u8>)> {
+        let entries = fs::read_dir(self.dir.path().join("blobs/sha256")).unwrap();
+        let read = |entry: std::io::Result<fs::DirEntry>| {
+            let bytes = fs::read(entry.unwrap().path()).unwrap();
+            (Digest::sha256(&bytes), bytes)
+        };
+        entries.map(read).collect()
     }
 
     /// Returns the file of a blob.
@@ -86,7 +127,7 @@ impl Layout {
         fs::write(self.dir.path().join("index.json"), index.to_string()).unwrap();
     }
 
-    fn add_blob(&self, media_type: &str, bytes: &[u8]) -> Descriptor {
+    pub(crate) fn add_blob(&self, media_type: &str, bytes: &[u8]) -> Descriptor {
         let descriptor = Descriptor::of(media_type, bytes);
         fs::write(self.blob(&descriptor.digest), bytes).unwrap();
         descriptor

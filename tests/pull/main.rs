@@ -9,9 +9,15 @@ mod events;
 mod faults;
 mod layout;
 mod mounting;
+mod platforms;
 mod program;
+mod remote;
+mod schema1;
 mod sharing;
 mod snapshots;
+#[path = "../support/registry.rs"]
+#[expect(dead_code, reason = "the tests of the registry client use the rest")]
+mod support;
 
 use flate2::Compression;
 use layout::{Layout, gzip, tar_of};

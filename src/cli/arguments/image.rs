@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::FilterArguments;
+use super::{FilterArguments, UnpackArguments};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ImagesArguments {
@@ -20,6 +20,8 @@ pub(in crate::cli) enum ImageCommand {
         /// Name or digest prefix of the image
         image: String,
     },
+    /// Unpack an image that was only fetched
+    Unpack(UnpackArguments),
     /// Remove images, and what no other image needs
     Rm {
         /// Names or digest prefixes of the images
