@@ -8,49 +8,71 @@
 //! belongs together into one transaction.
 //!
 //! A transaction's changes are applied as one batch and are on the disk when
-//! `write` returns. What is in the store but in no record is garbage.
+//! `write` returns: first in the [`journal`], from which a database that was damaged or has
+//! lost its end is made good, then in the database. What is in the store but in no record
+//! is garbage.
 
+mod database;
+mod journal;
 mod key;
 mod record;
 mod transaction;
 
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::events::Events;
-use crate::publish;
 use crate::store::{LockError, LockName, Locks};
 
+use database::Database;
+use journal::{End, Journal};
+use record::CommitCounter;
+
+pub use database::Damage;
 pub use key::Namespace;
 pub(crate) use record::SnapshotCounter;
 pub use record::{
     ContentRecord, ImageRecord, Kind, Labels, LeaseRecord, SnapshotId, SnapshotRecord, Usage,
 };
+use transaction::Changes;
 pub(crate) use transaction::Transaction;
 
 /// How long a transaction waits for those of other processes.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long sled's own lock may outlive the process or value that held it.
-const LINGER: Duration = Duration::from_secs(2);
-/// sled's page cache in bytes; the whole database is a few hundred kilobytes.
-const CACHE: u64 = 4 << 20;
 
 /// Why records could not be read or changed.
 #[derive(Debug, Error)]
 pub enum MetaError {
-    /// The database did not open, or a read or a commit failed.
+    /// A system call on the database failed.
     #[error("{operation} database {}", path.display())]
     Database {
         /// What was tried, as a verb.
         operation: &'static str,
         /// The database's directory.
         path: PathBuf,
-        /// sled's error.
-        source: sled::Error,
+        /// The failure.
+        source: io::Error,
+    },
+    /// The database's files are not what it has written.
+    #[error("database {} cannot be read", path.display())]
+    Damaged {
+        /// The database's directory.
+        path: PathBuf,
+        /// What is wrong.
+        source: Damage,
+    },
+    /// The journal could not be read or written.
+    #[error("{operation} journal {}", path.display())]
+    Journal {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// The journal.
+        path: PathBuf,
+        /// The failure; `InvalidData` when it is damaged.
+        source: io::Error,
     },
     /// The database could not be made durable.
     #[error("sync database {}", path.display())]
@@ -134,19 +156,16 @@ impl Meta {
             .locks
             .exclusive(&LockName::Meta, PATIENCE)
             .map_err(MetaError::from)?;
-        let db = self.open()?;
-        let transaction = Transaction::new(db.clone(), self.path.clone());
+        let database = Database::open(&self.path)?;
+        let journal = Journal::beside(&self.path);
+        let end = Self::catch_up(&database, &journal)?;
+        let transaction = Transaction::new(&database);
         let value = work(&transaction)?;
-        let (batch, events) = transaction.into_changes();
-        if is_write && let Some(batch) = batch {
-            db.apply_batch(batch).map_err(self.failed("write"))?;
-            db.flush().map_err(self.failed("flush"))?;
-            self.sync().map_err(|source| MetaError::Sync {
-                path: self.path.clone(),
-                source,
-            })?;
+        let (changes, events) = transaction.into_changes();
+        if is_write && !changes.is_empty() {
+            Self::commit(&database, &journal, end, changes)?;
         }
-        drop(db);
+        drop(database);
         if is_write {
             // Still under the lock, so that events come in the order of commits.
             self.events.publish(events);
@@ -155,40 +174,95 @@ impl Meta {
         Ok(value)
     }
 
-    fn open(&self) -> Result<sled::Db, MetaError> {
-        let start = Instant::now();
-        loop {
-            let opened = sled::Config::new()
-                .path(&self.path)
-                .cache_capacity(CACHE)
-                .flush_every_ms(None)
-                .mode(sled::Mode::HighThroughput)
-                .open();
-            match opened {
-                // sled's threads let go of its lock a moment after the value is dropped.
-                Err(sled::Error::Io(_)) if start.elapsed() < LINGER => {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                other => return other.map_err(self.failed("open")),
+    /// Makes the changes again that the journal has and the database has lost. Returns the
+    /// end of the journal; `None` if that is the one that has lost some.
+    fn catch_up(database: &Database, journal: &Journal) -> Result<Option<End>, MetaError> {
+        let failed = failed(journal, "read");
+        let known = commits(database)?;
+        let Some(end) = journal.end().map_err(&failed)? else {
+            return Ok(None);
+        };
+        if end.sequence <= known {
+            return Ok((end.sequence == known).then_some(end));
+        }
+        tracing::warn!(
+            from = known,
+            to = end.sequence,
+            "the database has lost changes; they are made again"
+        );
+        let mut changes = Changes::new();
+        for frame in journal.frames_after(known, end).map_err(failed)? {
+            if frame.is_whole {
+                let old = database.scan(b"")?;
+                changes = old.into_iter().map(|(key, _)| (key, None)).collect();
+            }
+            changes.extend(frame.changes);
+        }
+        count(&mut changes, end.sequence)?;
+        database.apply(changes)?;
+        Ok(Some(end))
+    }
+
+    fn commit(
+        database: &Database,
+        journal: &Journal,
+        end: Option<End>,
+        mut changes: Changes,
+    ) -> Result<(), MetaError> {
+        let failed = failed(journal, "write");
+        let end = if let Some(end) = end {
+            end
+        } else {
+            let all = database.scan(b"")?.into_iter().collect();
+            journal.restart(commits(database)?, &all).map_err(&failed)?
+        };
+        count(&mut changes, end.sequence + 1)?;
+        journal.append(end, &changes).map_err(&failed)?;
+        if let Err(error) = database.apply(changes) {
+            // Or the next transaction would make the changes after all.
+            journal.take_back(end).map_err(failed)?;
+            return Err(error);
+        }
+        if journal.is_long().map_err(&failed)? {
+            let all = database.scan(b"")?.into_iter().collect();
+            if let Err(error) = journal.restart(end.sequence + 1, &all) {
+                // The long one serves as well.
+                tracing::debug!(%error, "begin the journal anew");
             }
         }
+        Ok(())
     }
+}
 
-    /// sled 0.34 flushes by `sync_file_range`, which leaves the disk's cache and the
-    /// file's own metadata out.
-    fn sync(&self) -> io::Result<()> {
-        File::open(self.path.join("db"))?.sync_all()?;
-        publish::sync_directory(&self.path)
+fn failed(journal: &Journal, operation: &'static str) -> impl Fn(io::Error) -> MetaError + use<> {
+    let path = journal.path().to_owned();
+    move |source| MetaError::Journal {
+        operation,
+        path: path.clone(),
+        source,
     }
+}
 
-    fn failed(&self, operation: &'static str) -> impl FnOnce(sled::Error) -> MetaError {
-        let path = self.path.clone();
-        move |source| MetaError::Database {
-            operation,
-            path,
-            source,
-        }
-    }
+/// Returns how many transactions the database has seen.
+fn commits(database: &Database) -> Result<u64, MetaError> {
+    let key = commits_key()?;
+    let bytes = database.find(&key)?;
+    let counter: Option<CommitCounter> = bytes
+        .map(|bytes| record::decode(&key, &bytes))
+        .transpose()?;
+    Ok(counter.map_or(0, |counter| counter.last))
+}
+
+/// Adds the number of the last transaction to its changes.
+fn count(changes: &mut Changes, last: u64) -> Result<(), MetaError> {
+    let key = commits_key()?;
+    let bytes = record::encode(&key, &CommitCounter { last })?;
+    changes.insert(key, Some(bytes));
+    Ok(())
+}
+
+fn commits_key() -> Result<Vec<u8>, MetaError> {
+    key::Table::Counters.key(&Namespace::shared(), "commits")
 }
 
 #[cfg(test)]

@@ -96,12 +96,16 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     }
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
+        // Spaces are owed to a cell only once another one follows.
+        let mut owed = 0;
+        for (cell, width) in row.iter().zip(widths) {
+            if !cell.is_empty() {
+                text.extend(std::iter::repeat_n(' ', owed));
+                text.push_str(cell);
+                owed = 0;
+            }
+            owed += width - cell.chars().count() + 2;
+        }
         text.push('\n');
     }
     text

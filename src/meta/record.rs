@@ -102,6 +102,12 @@ pub(crate) struct SnapshotCounter {
     pub(crate) last: SnapshotId,
 }
 
+/// The number of the last transaction.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct CommitCounter {
+    pub(super) last: u64,
+}
+
 /// A blob of the content store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContentRecord {
@@ -147,6 +153,10 @@ impl Record for ContentRecord {
 
 impl Record for LeaseRecord {
     const TABLE: Table = Table::Leases;
+}
+
+impl Record for CommitCounter {
+    const TABLE: Table = Table::Counters;
 }
 
 impl Record for SnapshotCounter {

@@ -82,9 +82,8 @@ fn a_newer_or_damaged_record_is_an_error() {
         (b"\x01{", r#"record "default/snapshots/a" is damaged"#),
         (b"", r#"record "default/snapshots/a" is damaged"#),
     ] {
-        let db = meta.open().unwrap();
-        db.insert(&key, bytes).unwrap();
-        drop(db);
+        let change = (key.clone(), Some(bytes.to_vec()));
+        Database::open(&meta.path).unwrap().apply([change]).unwrap();
         let result = meta.read(|t| t.list::<SnapshotRecord>(&Namespace::default()));
         assert!(result.unwrap_err().to_string().starts_with(message));
     }
@@ -135,4 +134,168 @@ fn a_content_record_survives_its_encoding() {
         record::decode::<ContentRecord>(b"k", &bytes).unwrap(),
         record
     );
+}
+
+/// Copies the files of a database, with its journal.
+fn copy(from: &Meta, to: &Meta) {
+    std::fs::create_dir_all(&to.path).unwrap();
+    for entry in std::fs::read_dir(&from.path).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            std::fs::copy(entry.path(), to.path.join(entry.file_name())).unwrap();
+        }
+    }
+    let journal = |meta: &Meta| Journal::beside(&meta.path).path().to_owned();
+    std::fs::copy(journal(from), journal(to)).unwrap();
+}
+
+#[test]
+fn what_the_database_has_lost_is_made_again_from_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (original, old) = (meta(&dir), meta(&before));
+    let ns = Namespace::default();
+    let put = |meta: &Meta, name: &str| meta.write(|t| t.put(&ns, name, &snapshot(name)));
+    put(&original, "a").unwrap();
+    copy(&original, &old);
+    put(&original, "b").unwrap();
+    original
+        .write(|t| t.remove::<SnapshotRecord>(&ns, "a"))
+        .unwrap();
+    put(&original, "c").unwrap();
+    let journal = Journal::beside(&original.path);
+    for (why, database) in [("an older database", Some(&old)), ("none", None)] {
+        let lost = meta(&after);
+        std::fs::remove_dir_all(&lost.path).ok();
+        if let Some(database) = database {
+            copy(database, &lost);
+        }
+        std::fs::copy(journal.path(), Journal::beside(&lost.path).path()).unwrap();
+        assert_eq!(names(&lost), ["b", "c"], "{why}");
+        put(&lost, "d").unwrap();
+        assert_eq!(names(&lost), ["b", "c", "d"], "{why}");
+    }
+}
+
+#[test]
+fn a_database_without_a_journal_begins_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = meta(&dir);
+    let ns = Namespace::default();
+    let put = |name: &str| meta.write(|t| t.put(&ns, name, &snapshot(name)));
+    put("a").unwrap();
+    let journal = Journal::beside(&meta.path);
+    std::fs::remove_file(journal.path()).unwrap();
+    assert_eq!(names(&meta), ["a"]);
+    put("b").unwrap();
+    std::fs::remove_dir_all(&meta.path).unwrap();
+    assert_eq!(names(&meta), ["a", "b"]);
+}
+
+#[test]
+fn the_journal_stays_within_some_times_of_the_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = meta(&dir);
+    let ns = Namespace::default();
+    let mut record = snapshot("a");
+    record.labels.insert("k".to_owned(), "v".repeat(300_000));
+    let journal = Journal::beside(&meta.path);
+    for _ in 0..12 {
+        meta.write(|t| t.put(&ns, "a", &record)).unwrap();
+        let length = std::fs::metadata(journal.path()).unwrap().len();
+        assert!(length < 2_200_000, "{length}");
+    }
+    assert_eq!(names(&meta), ["a"]);
+}
+
+/// Numbers that look random and are the same each time.
+fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move |below| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap() % below.max(1)
+    }
+}
+
+/// Changes bytes of a file, cuts it, or removes it.
+fn damage(path: &std::path::Path, mut number: impl FnMut(usize) -> usize) -> String {
+    let mut bytes = std::fs::read(path).unwrap();
+    let place = number(bytes.len());
+    let what = match number(4) {
+        0 => {
+            bytes.truncate(place);
+            format!("cut at {place}")
+        }
+        1 => {
+            let end = bytes.len().min(place + 1 + number(64));
+            bytes[place..end].fill(0);
+            format!("zeros at {place}..{end}")
+        }
+        2 => {
+            let end = bytes.len().min(place + 1 + number(64));
+            bytes[place..end].fill_with(|| u8::try_from(number(256)).unwrap());
+            format!("noise at {place}..{end}")
+        }
+        _ => {
+            bytes[place] ^= 1 << number(8);
+            format!("a bit at {place}")
+        }
+    };
+    std::fs::write(path, bytes).unwrap();
+    format!("{}: {what}", path.file_name().unwrap().display())
+}
+
+#[test]
+fn damaged_files_are_errors_or_no_loss_and_never_a_panic() {
+    let turns = std::env::var("MICA_FUZZ_TURNS").map_or(300, |turns| turns.parse().unwrap());
+    let first = std::env::var("MICA_FUZZ_SEED").map_or(0, |seed| seed.parse().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let original = meta(&dir);
+    let ns = Namespace::default();
+    for turn in 0..12_u32 {
+        let put = |t: &Transaction<'_>| {
+            (0..10).try_for_each(|n| {
+                let name = format!("{turn}-{n}");
+                t.put(&ns, &name, &snapshot(&name))
+            })?;
+            t.remove::<SnapshotRecord>(&ns, &format!("{}-3", turn.saturating_sub(1)))
+        };
+        original.write(put).unwrap();
+    }
+    let expected = names(&original);
+    let (mut whole, mut told) = (0, 0);
+    for seed in first..first + turns {
+        let spoilt = tempfile::tempdir().unwrap();
+        let spoilt = meta(&spoilt);
+        copy(&original, &spoilt);
+        let mut number = numbers(seed);
+        let mut files: Vec<_> = std::fs::read_dir(&spoilt.path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.sort();
+        let what = damage(&files[number(files.len())], &mut number);
+        let list = |t: &Transaction<'_>| t.list::<SnapshotRecord>(&ns);
+        match spoilt.read(list) {
+            Ok(records) => {
+                let found: Vec<_> = records.into_iter().map(|record| record.name).collect();
+                assert_eq!(found, expected, "{seed}, {what}");
+                whole += 1;
+            }
+            Err(error) => {
+                let is_told = matches!(
+                    error,
+                    MetaError::Damaged { .. }
+                        | MetaError::DamagedRecord { .. }
+                        | MetaError::NewerRecord { .. }
+                );
+                assert!(is_told, "{seed}, {what}: {error:?}");
+                told += 1;
+            }
+        }
+    }
+    println!("{whole} times no loss, {told} times an error");
+    assert!(whole > 0 && told > 0);
 }

@@ -2,29 +2,29 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::MetaError;
+use super::database::Database;
 use super::key::Namespace;
 use super::record::{Record, decode, encode};
 use crate::events::Event;
 
+/// Changes by key; `None` stands for a removed record.
+pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
 /// The records inside one [`Meta::read`](super::Meta::read) or
 /// [`Meta::write`](super::Meta::write).
 #[derive(Debug)]
-pub(crate) struct Transaction {
-    db: sled::Db,
-    path: PathBuf,
-    /// `None` stands for a removed record.
-    changes: RefCell<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+pub(crate) struct Transaction<'d> {
+    database: &'d Database,
+    changes: RefCell<Changes>,
     events: RefCell<Vec<(Namespace, Event)>>,
 }
 
-impl Transaction {
-    pub(super) fn new(db: sled::Db, path: PathBuf) -> Self {
+impl<'d> Transaction<'d> {
+    pub(super) fn new(database: &'d Database) -> Self {
         Self {
-            db,
-            path,
+            database,
             changes: RefCell::default(),
             events: RefCell::default(),
         }
@@ -43,18 +43,14 @@ impl Transaction {
                 .map(|bytes| decode(&key, bytes))
                 .transpose();
         }
-        let bytes = self.db.get(&key).map_err(|error| self.failed(error))?;
+        let bytes = self.database.find(&key)?;
         bytes.map(|bytes| decode(&key, &bytes)).transpose()
     }
 
     /// Returns all records of one kind, in the order of their names.
     pub(crate) fn list<R: Record>(&self, namespace: &Namespace) -> Result<Vec<R>, MetaError> {
         let prefix = R::TABLE.prefix(namespace);
-        let mut found = BTreeMap::new();
-        for entry in self.db.scan_prefix(&prefix) {
-            let (key, bytes) = entry.map_err(|error| self.failed(error))?;
-            found.insert(key.to_vec(), bytes.to_vec());
-        }
+        let mut found: BTreeMap<_, _> = self.database.scan(&prefix)?.into_iter().collect();
         for (key, change) in self
             .changes
             .borrow()
@@ -101,28 +97,8 @@ impl Transaction {
         self.events.borrow_mut().push((namespace.clone(), event));
     }
 
-    /// Returns the changes, or `None` when there are none, and the events.
-    pub(super) fn into_changes(self) -> (Option<sled::Batch>, Vec<(Namespace, Event)>) {
-        let changes = self.changes.into_inner();
-        let events = self.events.into_inner();
-        let mut batch = sled::Batch::default();
-        if changes.is_empty() {
-            return (None, events);
-        }
-        for (key, change) in changes {
-            match change {
-                Some(bytes) => batch.insert(key, bytes),
-                None => batch.remove(key),
-            }
-        }
-        (Some(batch), events)
-    }
-
-    fn failed(&self, source: sled::Error) -> MetaError {
-        MetaError::Database {
-            operation: "read",
-            path: self.path.clone(),
-            source,
-        }
+    /// Returns the changes and the events.
+    pub(super) fn into_changes(self) -> (Changes, Vec<(Namespace, Event)>) {
+        (self.changes.into_inner(), self.events.into_inner())
     }
 }
