@@ -5,6 +5,7 @@
 //! until the mount is gone; to drop it takes the mount away.
 
 mod error;
+mod handover;
 pub(crate) mod handshake;
 mod mountinfo;
 mod mountpoint;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use tracing::{debug, warn};
 
 pub use error::MountError;
+pub use handover::Handover;
 pub use mountinfo::{Device, Mount, mounts};
 pub use mountpoint::resolve;
 pub use options::{CacheMode, MountOptions, Transport};
@@ -51,6 +53,8 @@ pub struct Session {
     stop: stop::Stop,
     /// What the kernel was told that it will get.
     rings: Option<Rings>,
+    /// Whether another process has served before.
+    resumes: bool,
 }
 
 /// A mount that is taken away when this is dropped, unless it is gone already.
@@ -98,6 +102,7 @@ impl Session {
             statistics: Arc::default(),
             stop,
             rings: rings.filter(|_| agreed.rings),
+            resumes: false,
         })
     }
 

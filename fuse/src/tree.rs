@@ -67,6 +67,15 @@ impl Tree {
         self.active().is_some()
     }
 
+    /// Returns whether all numbers of nodes say by themselves what they are, to any process
+    /// that shows the same layers.
+    pub fn is_derived(&self) -> bool {
+        match &self.views {
+            Views::View(view) => view.is_derived(),
+            Views::Active(_) => false,
+        }
+    }
+
     /// Returns the view that can be changed, if it is one.
     pub(crate) fn active(&self) -> Option<&ActiveView> {
         match &self.views {

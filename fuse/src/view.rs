@@ -116,6 +116,13 @@ impl View {
         self.has_xattrs
     }
 
+    /// Returns whether no node depends on what was looked up before: directory layers have
+    /// a table of those.
+    pub(crate) fn is_derived(&self) -> bool {
+        let mut layers = self.stack.layers.iter();
+        layers.all(|layer| matches!(layer, Layer::Packed(_)))
+    }
+
     /// Returns the layer and the path of a node, for messages. Of a file with several
     /// names it is one of them, found by a search through the layer.
     pub fn describe(&self, node: NodeId) -> String {

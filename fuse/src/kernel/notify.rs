@@ -1,7 +1,7 @@
 //! What the kernel is told without having asked.
 
 use std::io::IoSlice;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
 use rustix::io::Errno;
@@ -13,6 +13,20 @@ use crate::NodeId;
 
 /// `FUSE_NOTIFY_INVAL_INODE` of `enum fuse_notify_code`.
 const INVAL_INODE: i32 = 2;
+
+/// `FUSE_NOTIFY_RESEND` of `enum fuse_notify_code`.
+const RESEND: i32 = 7;
+
+/// Has the kernel send again what was taken from its descriptors and not answered. Linux
+/// knows this from 6.9 on.
+pub(crate) fn send_again(session: BorrowedFd<'_>) -> Result<(), Errno> {
+    let head = abi::OutHeader {
+        len: u32::try_from(size_of::<abi::OutHeader>()).unwrap_or(u32::MAX),
+        error: RESEND,
+        unique: 0,
+    };
+    rustix::io::write(session, head.as_bytes()).map(drop)
+}
 
 /// The way to tell the kernel of one session. It does not keep the session.
 #[derive(Clone, Debug)]

@@ -78,6 +78,12 @@ pub enum MountError {
         /// What the helper printed.
         message: String,
     },
+    /// What the session knows would be lost with its process.
+    #[error("no other process can go on with the mount at {}", point.display())]
+    NotTransferable {
+        /// The mount point.
+        point: PathBuf,
+    },
     /// Mounting or the handshake failed.
     #[error("mount at {}", point.display())]
     Mount {

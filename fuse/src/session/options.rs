@@ -100,6 +100,10 @@ pub struct MountOptions {
     pub threads: Option<NonZeroUsize>,
     /// How requests come.
     pub transport: Transport,
+    /// Whether another process is to go on when this one is gone
+    /// ([`Session::handover`](super::Session::handover)). Requests then come by one
+    /// descriptor and by no ring.
+    pub held: bool,
 }
 
 /// What was fastest.
@@ -129,6 +133,7 @@ impl MountOptions {
             subtype: SUBTYPE.to_owned(),
             threads: None,
             transport: Transport::default(),
+            held: false,
         }
     }
 
@@ -170,7 +175,7 @@ impl MountOptions {
             Transport::Auto => AUTO == Transport::Ring,
             asked => asked == Transport::Ring,
         };
-        if !is_wanted {
+        if !is_wanted || self.held {
             return None;
         }
         Rings::new(payload)

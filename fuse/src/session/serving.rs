@@ -13,7 +13,8 @@ use tracing::{debug, warn};
 
 use super::{MountError, Session, Transport, handshake};
 use crate::kernel::crew::Crew;
-use crate::kernel::device;
+use crate::kernel::device::Device;
+use crate::kernel::notify;
 use crate::kernel::ring::desk::Desk;
 use crate::kernel::ring::listener::Listener;
 use crate::kernel::ring::queue::{Left, Queue, clerk};
@@ -35,6 +36,8 @@ struct Threads<'scope, 'env> {
     /// Readable when the threads of rings are to leave.
     leave: &'env OwnedFd,
     running: Vec<ScopedJoinHandle<'scope, Result<(), Errno>>>,
+    /// Whether all take requests from the descriptor of the session itself.
+    shares: bool,
 }
 
 impl Session {
@@ -82,6 +85,7 @@ impl Session {
                 over: &over,
                 leave: &leave,
                 running: Vec::new(),
+                shares: self.options.held,
             };
             let mut outcome = threads
                 .start_all(shares, way_back, self.options.effective_threads())
@@ -91,6 +95,11 @@ impl Session {
                 && let Err(errno) = start(scope, || company.keep())
             {
                 debug!("start a companion: {errno}");
+            }
+            if self.resumes
+                && let Err(errno) = notify::send_again(self.descriptor.as_fd())
+            {
+                warn!("what was under way stays without an answer: {errno}");
             }
             if outcome.is_ok() {
                 outcome = self.wait_for_end(&over);
@@ -170,7 +179,11 @@ impl<'scope, 'env> Threads<'scope, 'env> {
 
     fn start_servers(&mut self, count: usize) -> Result<(), Errno> {
         for _ in 0..count {
-            let device = device::Device::another(self.service.session)?;
+            let device = if self.shares {
+                Device::shared(self.service.session)?
+            } else {
+                Device::another(self.service.session)?
+            };
             let server = Server::new(self.service, device)?;
             let over = self.over;
             self.start(move || {

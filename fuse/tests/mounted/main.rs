@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod stage;
+mod takeover;
 #[path = "../support/transport.rs"]
 mod transport;
 mod transports;

@@ -75,17 +75,7 @@ impl Stage {
 
     /// Returns the same layers packed.
     pub(crate) fn packed_view(&self) -> Arc<Tree> {
-        let layers = ["upper", "lower"].map(|name| pack(self.root(), name));
-        Arc::new(
-            View::open(
-                layers.into(),
-                ViewOptions {
-                    access: Access::Enforce,
-                },
-            )
-            .unwrap()
-            .into(),
-        )
+        tree_of(["upper", "lower"].map(|name| pack(self.root(), name)))
     }
 
     pub(crate) fn serve_packed(&self) -> Served {
@@ -236,6 +226,22 @@ fn make_layers(root: &Path) {
     }
 }
 
+/// Returns what [`Stage::packed_view`] made below `root`.
+pub(crate) fn packed_again(root: &Path) -> Arc<Tree> {
+    tree_of(["upper", "lower"].map(|name| {
+        let directory = File::open(root.join(format!("{name}.packed"))).unwrap();
+        Layer::Packed(Arc::new(
+            PackedLayer::open(directory.as_fd(), name).unwrap(),
+        ))
+    }))
+}
+
+fn tree_of(layers: [Layer; 2]) -> Arc<Tree> {
+    let access = Access::Enforce;
+    let view = View::open(layers.into(), ViewOptions { access });
+    Arc::new(view.unwrap().into())
+}
+
 /// Packs the directory of that name into `<name>.packed`.
 fn pack(root: &Path, name: &str) -> Layer {
     let directory = root.join(format!("{name}.packed"));
@@ -369,7 +375,7 @@ pub(crate) fn mount_in_another_process(why: &str, launch: impl Fn(&Path) -> Comm
 }
 
 /// Waits for a condition for five seconds at most.
-pub(crate) fn eventually(condition: impl Fn() -> bool) -> bool {
+pub(crate) fn eventually(mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(5) {
         if condition() {
