@@ -271,7 +271,64 @@ fn forgets() {
     }
 }
 
+#[test]
+fn a_body_in_two_places_is_decoded_as_in_one() {
+    let setxattr = abi::SetxattrIn {
+        size: 3,
+        flags: 1,
+        setxattr_flags: 0,
+        padding: 0,
+    };
+    let cases: [(&str, u32, &[u8], &[u8]); 5] = [
+        ("no structure", opcode::LOOKUP, b"", b"name\0"),
+        ("two names", opcode::SYMLINK, b"", b"name\0target\0"),
+        ("a structure alone", opcode::READ, &read_in(7, 9), b""),
+        (
+            "one and names",
+            opcode::RENAME,
+            &[5, 0, 0, 0, 0, 0, 0, 0],
+            b"old\0new\0",
+        ),
+        (
+            "one, a name and bytes",
+            opcode::SETXATTR,
+            setxattr.as_bytes(),
+            b"user.x\0abc",
+        ),
+    ];
+    for (why, code, first, rest) in cases {
+        let whole = message(code, &[first, rest].concat());
+        let (header, _) = abi::InHeader::read_from_prefix(&whole).unwrap();
+        let (Ok(Message::Ask(one)), Ok(Message::Ask(two))) =
+            (decode(&whole), decode_parts(&header, first, rest))
+        else {
+            panic!("{why}");
+        };
+        assert_eq!(
+            (one.request.operation, one.room),
+            (two.request.operation, two.room),
+            "{why}"
+        );
+    }
+}
+
 proptest! {
+    #[test]
+    fn no_place_of_a_body_changes_what_it_says(
+        code in 0_u32..64,
+        body in prop::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..120),
+        split in 0_usize..120,
+    ) {
+        let whole = message(code, &body);
+        let (header, _) = abi::InHeader::read_from_prefix(&whole).unwrap();
+        let (first, rest) = body.split_at(split.min(body.len()));
+        if let (Ok(Message::Ask(one)), Ok(Message::Ask(two))) =
+            (decode(&whole), decode_parts(&header, first, rest))
+        {
+            prop_assert_eq!(one.request.operation, two.request.operation);
+        }
+    }
+
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Ok(Message::Forget(nodes)) = decode(&bytes) {

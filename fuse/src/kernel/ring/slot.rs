@@ -191,3 +191,6 @@ fn put(
     *at = end;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
