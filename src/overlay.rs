@@ -7,6 +7,7 @@
 //! fuse-overlayfs 1.16, and what it ignores is ignored.
 
 mod call;
+mod environment;
 mod escape;
 mod idmap;
 mod options;

@@ -38,5 +38,5 @@ pub use layer::packed::{
 };
 pub use reply::{DirEntry, Entry, Listing, Opened, Reply, Segment, StatFs};
 pub use request::{Caller, NodeId, Operation, Request, SetAttr, SetTime, Whence};
-pub use tree::Tree;
+pub use tree::{Appearance, Tree};
 pub use view::{Access, FileReader, View, ViewOptions};

@@ -1,18 +1,24 @@
-//! What a session shows, with the owners that it shows.
+//! What a session shows, and how it is made to look.
 //!
 //! Owners are translated here and nowhere else: a view knows only those on disk. So are
 //! callers, on the way in: what they make belongs to their id on disk. The ids within
 //! access control lists are not translated.
 
-mod owners;
+mod appearance;
 
-use crate::{ActiveView, IdMaps, NodeId, Reply, Request, Result, View};
+pub use appearance::Appearance;
+
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::{ActiveView, Error, NodeId, Operation, Reply, Request, Result, View};
 
 /// A tree that can be mounted: read-only or writable.
 #[derive(Debug)]
 pub struct Tree {
     views: Views,
-    ids: IdMaps,
+    appearance: Appearance,
 }
 
 /// What is behind a tree.
@@ -25,25 +31,40 @@ enum Views {
 }
 
 impl Tree {
-    /// Returns the tree with its owners shown as the maps say.
+    /// Returns the tree made to look in another way.
     #[must_use]
-    pub fn with_ids(self, ids: IdMaps) -> Self {
-        Self { ids, ..self }
+    pub fn with_appearance(self, appearance: Appearance) -> Self {
+        Self { appearance, ..self }
     }
 
     /// Answers a request, as [`View::answer`].
     pub fn answer(&self, request: &Request<'_>) -> Result<Reply<'_>> {
-        if self.ids.is_identity() {
+        let is_about_xattrs = matches!(
+            request.operation,
+            Operation::GetXattr { .. }
+                | Operation::ListXattr { .. }
+                | Operation::SetXattr { .. }
+                | Operation::RemoveXattr { .. }
+        );
+        if is_about_xattrs && !self.appearance.xattrs {
+            return Err(Error::Refused(Errno::NOSYS));
+        }
+        if self.appearance.is_plain() {
             return self.answer_on_disk(request);
         }
-        let reply = self.answer_on_disk(&owners::on_disk(&self.ids, request))?;
-        Ok(owners::shown(&self.ids, reply))
+        let reply = self.answer_on_disk(&appearance::on_disk(&self.appearance.ids, request))?;
+        Ok(appearance::shown(&self.appearance, reply))
+    }
+
+    /// Returns how long what is answered may be kept.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.appearance.timeout
     }
 
     fn of(views: Views) -> Self {
         Self {
             views,
-            ids: IdMaps::default(),
+            appearance: Appearance::default(),
         }
     }
 
@@ -56,10 +77,11 @@ impl Tree {
 
     /// Returns whether a node may have extended attributes.
     pub fn has_xattrs(&self) -> bool {
-        match &self.views {
-            Views::View(view) => view.has_xattrs(),
-            Views::Active(_) => true,
-        }
+        self.appearance.xattrs
+            && match &self.views {
+                Views::View(view) => view.has_xattrs(),
+                Views::Active(_) => true,
+            }
     }
 
     /// Returns whether anything can be changed.

@@ -13,7 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use signal_hook::consts::SIGUSR1;
 use tracing::debug;
 
-use super::{Action, Call, Identity, OverlayError, OverlayOptions, tree};
+use super::{Action, Call, Identity, OverlayError, OverlayOptions, environment, tree};
 use crate::daemon::{self, DaemonError, EndSignals, Word};
 
 /// Is the whole life of a serving process; called first thing in `main`, before any
@@ -54,6 +54,7 @@ fn mount_call(call: &Call) -> Result<Session, OverlayError> {
     // In the background it prints nothing, and must not end of it either.
     signal_hook::flag::register(SIGUSR1, Arc::new(AtomicBool::new(false)))
         .map_err(|error| system("catch", "SIGUSR1")(errno_of(&error)))?;
+    environment::start_log().map_err(|error| system("open", "the debug log")(errno_of(&error)))?;
     match call.parse(rustix::process::geteuid().is_root())?.action {
         Action::Mount(options) => mount(&options, call.identity),
         Action::Check | Action::Help | Action::Version => Err(OverlayError::NoMountpoint),

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use mica_fuse::session::{CacheMode, MountOptions};
 use mica_fuse::{
-    Access, ActiveView, DirectoryLayer, Layer, Ownership, Tree, Upper, UpperOptions, View,
-    ViewOptions, XattrSpace,
+    Access, ActiveView, Appearance, DirectoryLayer, Layer, Ownership, Tree, Upper, UpperOptions,
+    View, ViewOptions, XattrSpace,
 };
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
+use super::environment;
 use super::{Identity, OverlayError, OverlayOptions, StatOverride, UpperPaths};
 
 /// The attribute that tells whether this process can write those of overlayfs.
@@ -43,7 +44,13 @@ pub(super) fn open(options: &OverlayOptions) -> Result<Tree, OverlayError> {
         }
     };
     let tree = tree.map_err(OverlayError::View)?;
-    Ok(tree.with_ids(options.ids.clone()))
+    Ok(tree.with_appearance(Appearance {
+        ids: options.ids.clone(),
+        xattrs: options.xattrs,
+        static_nlink: options.static_nlink,
+        ino32: options.ino32,
+        timeout: options.timeout,
+    }))
 }
 
 /// Returns how the tree is mounted.
@@ -60,7 +67,12 @@ pub(super) fn mount_options(options: &OverlayOptions, identity: Identity) -> Mou
     mount.writable = options.upper.is_some() && !flags.read_only;
     mount.acl = options.acl;
     mount.transport = options.transport;
-    mount.cache = match (options.writeback, CacheMode::best_for_process()) {
+    let best = if environment::forbids_passthrough() {
+        CacheMode::Writeback
+    } else {
+        CacheMode::best_for_process()
+    };
+    mount.cache = match (options.writeback, best) {
         (Some(true), _) => CacheMode::Writeback,
         (Some(false), CacheMode::Writeback) => CacheMode::Through,
         (_, best) => best,

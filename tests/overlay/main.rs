@@ -2,6 +2,7 @@
 //! with real mounts.
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod looks;
 mod owners;
 mod stage;
 

@@ -1,6 +1,8 @@
 //! An answer of the view to bytes of the kernel; a pure function but for the log
 //! line of a damaged layer.
 
+use std::time::Duration;
+
 use rustix::io::Errno;
 use tracing::{error, warn};
 use zerocopy::{Immutable, IntoBytes};
@@ -10,9 +12,26 @@ use super::decode::Question;
 use super::listing;
 use crate::{Attr, Entry, Error, Opened, Operation, Reply, Result, Segment, StatFs};
 
-/// How long the kernel may keep what it was told, in seconds: 136 years, which its
+/// The longest that the kernel is told to keep something, in seconds: 136 years, which its
 /// conversion to ticks takes without overflow.
 const FOR_EVER: u64 = u32::MAX as u64;
+
+/// How long the kernel may keep names and attributes, also of what is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Validity {
+    seconds: u64,
+    nanoseconds: u32,
+}
+
+impl From<Duration> for Validity {
+    fn from(timeout: Duration) -> Self {
+        let timeout = timeout.min(Duration::from_secs(FOR_EVER));
+        Self {
+            seconds: timeout.as_secs(),
+            nanoseconds: timeout.subsec_nanos(),
+        }
+    }
+}
 
 /// The bytes of an out header.
 const HEADER: usize = size_of::<abi::OutHeader>();
@@ -22,6 +41,7 @@ const HEADER: usize = size_of::<abi::OutHeader>();
 pub(crate) fn encode<'r>(
     question: &Question<'_>,
     answer: Result<Reply<'r>>,
+    validity: Validity,
     head: &mut Vec<u8>,
 ) -> Option<Vec<Segment<'r>>> {
     start(head);
@@ -29,7 +49,7 @@ pub(crate) fn encode<'r>(
         if matches!(reply, Reply::Silent) {
             return Ok(None);
         }
-        body(question, reply, head).map(Some)
+        body(question, reply, validity, head).map(Some)
     });
     match outcome {
         Ok(None) => None,
@@ -79,16 +99,17 @@ fn errno_of(error: &Error) -> Errno {
 fn body<'r>(
     question: &Question<'_>,
     reply: Reply<'r>,
+    validity: Validity,
     head: &mut Vec<u8>,
 ) -> std::result::Result<Vec<Segment<'r>>, Errno> {
     match reply {
-        Reply::Entry(entry) => push(head, &entry_out(&entry)),
-        Reply::Absent => push(head, &absent()),
+        Reply::Entry(entry) => push(head, &entry_out(&entry, validity)),
+        Reply::Absent => push(head, &absent(validity)),
         Reply::Attr(attr) => push(
             head,
             &abi::AttrOut {
-                attr_valid: FOR_EVER,
-                attr_valid_nsec: 0,
+                attr_valid: validity.seconds,
+                attr_valid_nsec: validity.nanoseconds,
                 dummy: 0,
                 attr: attr_out(&attr),
             },
@@ -108,6 +129,7 @@ fn body<'r>(
         }
         Reply::Listing(entries) => {
             let with_nodes = matches!(question.request.operation, Operation::ReadDirPlus { .. });
+            let with_nodes = with_nodes.then_some(validity);
             listing::pack(entries, with_nodes, question.room, head)
                 .map_err(|error| errno_of(&error))?;
         }
@@ -115,7 +137,7 @@ fn body<'r>(
         Reply::Offset(offset) => push(head, &abi::LseekOut { offset }),
         Reply::Opened(opened) => push(head, &open_out(opened)),
         Reply::Created(entry, opened) => {
-            push(head, &entry_out(&entry));
+            push(head, &entry_out(&entry, validity));
             push(head, &open_out(opened));
         }
         Reply::Written(count) => push_count(question.opcode, count, head)?,
@@ -179,23 +201,24 @@ fn ioctl_out(result: i32) -> abi::IoctlOut {
     }
 }
 
-/// Returns the kernel's form of an entry, valid for ever.
-pub(crate) fn entry_out(entry: &Entry) -> abi::EntryOut {
+/// Returns the kernel's form of an entry.
+pub(crate) fn entry_out(entry: &Entry, validity: Validity) -> abi::EntryOut {
     abi::EntryOut {
         nodeid: entry.node.0,
         generation: 0,
-        entry_valid: FOR_EVER,
-        attr_valid: FOR_EVER,
-        entry_valid_nsec: 0,
-        attr_valid_nsec: 0,
+        entry_valid: validity.seconds,
+        attr_valid: validity.seconds,
+        entry_valid_nsec: validity.nanoseconds,
+        attr_valid_nsec: validity.nanoseconds,
         attr: attr_out(&entry.attr),
     }
 }
 
 /// A node number of 0 tells the kernel to remember that the name is absent.
-fn absent() -> abi::EntryOut {
+fn absent(validity: Validity) -> abi::EntryOut {
     abi::EntryOut {
-        entry_valid: FOR_EVER,
+        entry_valid: validity.seconds,
+        entry_valid_nsec: validity.nanoseconds,
         ..abi::EntryOut::default()
     }
 }

@@ -2,16 +2,18 @@
 
 use zerocopy::IntoBytes;
 
-use super::{abi, encode};
+use super::abi;
+use super::encode::{Validity, entry_out};
 use crate::{DirEntry, Listing, Result};
 
-/// Appends entries to `out` until the next would exceed `room` bytes.
+/// Appends entries to `out` until the next would exceed `room` bytes, with their nodes if it
+/// is said how long these are valid.
 ///
 /// An error in the listing after the first entry ends this part of it; the kernel
 /// asks on from there and meets the error again, so nothing is lost silently.
 pub(crate) fn pack(
     listing: Listing<'_>,
-    with_nodes: bool,
+    with_nodes: Option<Validity>,
     room: usize,
     out: &mut Vec<u8>,
 ) -> Result<()> {
@@ -22,7 +24,7 @@ pub(crate) fn pack(
             Err(_) if out.len() > start => return Ok(()),
             Err(error) => return Err(error),
         };
-        if out.len() - start + record_length(entry.name.len(), with_nodes) > room {
+        if out.len() - start + record_length(entry.name.len(), with_nodes.is_some()) > room {
             // The kernel will never forget what it did not get.
             if let Some(node) = &entry.entry {
                 (listing.give_back)(node);
@@ -44,14 +46,14 @@ fn record_length(name: usize, with_nodes: bool) -> usize {
     (node + size_of::<abi::Dirent>() + name).next_multiple_of(8)
 }
 
-fn push_record(entry: &DirEntry<'_>, with_nodes: bool, out: &mut Vec<u8>) {
-    let end = out.len() + record_length(entry.name.len(), with_nodes);
-    if with_nodes {
+fn push_record(entry: &DirEntry<'_>, with_nodes: Option<Validity>, out: &mut Vec<u8>) {
+    let end = out.len() + record_length(entry.name.len(), with_nodes.is_some());
+    if let Some(validity) = with_nodes {
         // A node number of 0 tells the kernel that there is no look-up in this record.
         let node = entry
             .entry
             .as_ref()
-            .map_or_else(abi::EntryOut::default, encode::entry_out);
+            .map_or_else(abi::EntryOut::default, |entry| entry_out(entry, validity));
         out.extend_from_slice(node.as_bytes());
     }
     let dirent = abi::Dirent {

@@ -226,7 +226,8 @@ impl<'s> Server<'s> {
             has_watch = false;
         }
         let answer = self.service.tree.answer(&question.request);
-        let Some(data) = encode(&question, answer, &mut self.head) else {
+        let validity = self.service.tree.timeout().into();
+        let Some(data) = encode(&question, answer, validity, &mut self.head) else {
             return Ok(stay(has_watch));
         };
         if has_watch && !data.iter().all(is_at_hand) {

@@ -1,8 +1,92 @@
-//! The owners in requests and replies: those that are shown, and those on disk.
+//! How a tree is made to look: the owners in requests and replies, and what else of them is
+//! not as on disk.
+
+use std::time::Duration;
 
 use crate::{
-    Attr, Caller, DirEntry, Entry, IdMaps, Listing, Operation, Reply, Request, Result, SetAttr,
+    Attr, Caller, DirEntry, Entry, FileType, IdMaps, Ino, Listing, Operation, Reply, Request,
+    Result, SetAttr,
 };
+
+/// How a tree is made to look.
+#[derive(Clone, Debug)]
+pub struct Appearance {
+    /// Whose the files are shown as.
+    pub ids: IdMaps,
+    /// Whether there are extended attributes.
+    pub xattrs: bool,
+    /// Whether every directory is shown with one link.
+    pub static_nlink: bool,
+    /// Whether inode numbers are cut to 32 bits.
+    pub ino32: bool,
+    /// How long the kernel may keep names and attributes, also of what is not there.
+    pub timeout: Duration,
+}
+
+impl Default for Appearance {
+    fn default() -> Self {
+        Self {
+            ids: IdMaps::default(),
+            xattrs: true,
+            static_nlink: false,
+            ino32: false,
+            timeout: Duration::MAX,
+        }
+    }
+}
+
+impl Appearance {
+    /// Returns whether all that is answered is as on disk.
+    pub(super) fn is_plain(&self) -> bool {
+        self.ids.is_identity() && !self.static_nlink && !self.ino32
+    }
+
+    fn ino(&self, ino: Ino) -> Ino {
+        if self.ino32 {
+            Ino(ino.0 & u64::from(u32::MAX))
+        } else {
+            ino
+        }
+    }
+
+    fn attr(&self, attr: Attr) -> Attr {
+        let is_directory = FileType::of_mode(attr.mode) == Some(FileType::Directory);
+        Attr {
+            ino: self.ino(attr.ino),
+            nlink: if self.static_nlink && is_directory {
+                1
+            } else {
+                attr.nlink
+            },
+            uid: self.ids.users.shown(attr.uid),
+            gid: self.ids.groups.shown(attr.gid),
+            ..attr
+        }
+    }
+
+    fn entry(&self, entry: Entry) -> Entry {
+        Entry {
+            attr: self.attr(entry.attr),
+            ..entry
+        }
+    }
+
+    /// The entries are made one by one as before.
+    fn listing<'a>(&'a self, listing: Listing<'a>) -> Listing<'a> {
+        let shown = |entry: DirEntry<'a>| DirEntry {
+            ino: self.ino(entry.ino),
+            entry: entry.entry.map(|node| self.entry(node)),
+            ..entry
+        };
+        let entries = listing
+            .entries
+            .map(move |entry: Result<DirEntry<'a>>| entry.map(shown));
+        Listing {
+            entries: Box::new(entries),
+            give_back: listing.give_back,
+        }
+    }
+}
 
 /// Returns a request with the ids that its callers have on disk.
 pub(super) fn on_disk<'a>(ids: &IdMaps, request: &Request<'a>) -> Request<'a> {
@@ -31,13 +115,13 @@ pub(super) fn on_disk<'a>(ids: &IdMaps, request: &Request<'a>) -> Request<'a> {
     }
 }
 
-/// Returns a reply with the owners that are shown.
-pub(super) fn shown<'a>(ids: &'a IdMaps, reply: Reply<'a>) -> Reply<'a> {
+/// Returns a reply as it is shown.
+pub(super) fn shown<'a>(appearance: &'a Appearance, reply: Reply<'a>) -> Reply<'a> {
     match reply {
-        Reply::Attr(attr) => Reply::Attr(shown_attr(ids, attr)),
-        Reply::Entry(entry) => Reply::Entry(shown_entry(ids, entry)),
-        Reply::Created(entry, opened) => Reply::Created(shown_entry(ids, entry), opened),
-        Reply::Listing(listing) => Reply::Listing(shown_listing(ids, listing)),
+        Reply::Attr(attr) => Reply::Attr(appearance.attr(attr)),
+        Reply::Entry(entry) => Reply::Entry(appearance.entry(entry)),
+        Reply::Created(entry, opened) => Reply::Created(appearance.entry(entry), opened),
+        Reply::Listing(listing) => Reply::Listing(appearance.listing(listing)),
         Reply::Absent
         | Reply::Bytes(_)
         | Reply::Length(_)
@@ -49,36 +133,6 @@ pub(super) fn shown<'a>(ids: &'a IdMaps, reply: Reply<'a>) -> Reply<'a> {
         | Reply::Ioctl { .. }
         | Reply::Done
         | Reply::Silent => reply,
-    }
-}
-
-/// The entries are made one by one as before.
-fn shown_listing<'a>(ids: &'a IdMaps, listing: Listing<'a>) -> Listing<'a> {
-    let shown = |entry: DirEntry<'a>| DirEntry {
-        entry: entry.entry.map(|node| shown_entry(ids, node)),
-        ..entry
-    };
-    let entries = listing
-        .entries
-        .map(move |entry: Result<DirEntry<'a>>| entry.map(shown));
-    Listing {
-        entries: Box::new(entries),
-        give_back: listing.give_back,
-    }
-}
-
-fn shown_entry(ids: &IdMaps, entry: Entry) -> Entry {
-    Entry {
-        attr: shown_attr(ids, entry.attr),
-        ..entry
-    }
-}
-
-fn shown_attr(ids: &IdMaps, attr: Attr) -> Attr {
-    Attr {
-        uid: ids.users.shown(attr.uid),
-        gid: ids.groups.shown(attr.gid),
-        ..attr
     }
 }
 

@@ -43,7 +43,7 @@ fn attr() -> Attr {
 /// Returns error, body and data length of an answer whose header was checked.
 fn encoded(question: &Question<'_>, answer: Result<Reply<'_>>) -> (i32, Vec<u8>, usize) {
     let mut head = Vec::new();
-    let data = encode(question, answer, &mut head).unwrap();
+    let data = encode(question, answer, Duration::MAX.into(), &mut head).unwrap();
     let data = data.iter().map(Segment::len).sum::<usize>();
     let (header, body) = abi::OutHeader::read_from_prefix(&head).unwrap();
     assert_eq!((header.len as usize, header.unique), (head.len() + data, 9));
@@ -130,7 +130,15 @@ fn answers_that_do_not_fit_are_refused() {
 #[test]
 fn a_forget_is_not_answered() {
     let forget = question(Operation::Forget { lookups: 1 }, 0);
-    assert!(encode(&forget, Ok(Reply::Silent), &mut Vec::new()).is_none());
+    assert!(
+        encode(
+            &forget,
+            Ok(Reply::Silent),
+            Duration::MAX.into(),
+            &mut Vec::new()
+        )
+        .is_none()
+    );
 }
 
 fn listing(names: &'static [&'static str], fails_at: Option<usize>) -> Listing<'static> {
@@ -161,7 +169,12 @@ fn an_entry_that_does_not_fit_is_given_back() {
     let (sender, given_back) = std::sync::mpsc::channel();
     let mut listing = listing(&[".", "first", "second", "third"], None);
     listing.give_back = Box::new(move |entry| sender.send(entry.node).unwrap());
-    encode(&question, Ok(Reply::Listing(listing)), &mut Vec::new());
+    encode(
+        &question,
+        Ok(Reply::Listing(listing)),
+        Duration::MAX.into(),
+        &mut Vec::new(),
+    );
     let given_back: Vec<_> = given_back.iter().collect();
     assert_eq!(given_back, [NodeId(21)], "only what was taken");
 }
@@ -316,4 +329,44 @@ fn an_ioctl_gives_what_there_is_room_for() {
         (0, 0, b"four".as_slice())
     );
     assert_eq!(answer(b"fives").0, -libc::EIO);
+}
+
+#[test]
+fn what_is_told_is_valid_as_long_as_it_is_said() {
+    let cases = [
+        (Duration::ZERO, (0, 0)),
+        (Duration::from_millis(1500), (1, 500_000_000)),
+        (Duration::from_secs(u64::MAX), (FOR_EVER, 0)),
+    ];
+    for (timeout, expected) in cases {
+        let entry = Entry {
+            node: NodeId(7),
+            attr: attr(),
+        };
+        let replies = [
+            (Reply::Entry(entry), expected),
+            // There is no node whose attributes could be kept.
+            (Reply::Absent, (0, 0)),
+        ];
+        for (reply, of_attr) in replies {
+            let mut head = Vec::new();
+            let question = question(Operation::GetAttr, 0);
+            encode(&question, Ok(reply), timeout.into(), &mut head).unwrap();
+            let body = head.get(HEADER..).unwrap();
+            let out = abi::EntryOut::read_from_bytes(body).unwrap();
+            assert_eq!((out.entry_valid, out.entry_valid_nsec), expected);
+            assert_eq!((out.attr_valid, out.attr_valid_nsec), of_attr);
+        }
+        let mut head = Vec::new();
+        let question = question(Operation::GetAttr, 0);
+        encode(
+            &question,
+            Ok(Reply::Attr(attr())),
+            timeout.into(),
+            &mut head,
+        )
+        .unwrap();
+        let out = abi::AttrOut::read_from_bytes(head.get(HEADER..).unwrap()).unwrap();
+        assert_eq!((out.attr_valid, out.attr_valid_nsec), expected);
+    }
 }

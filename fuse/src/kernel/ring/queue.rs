@@ -274,7 +274,7 @@ fn answer(service: &Service<'_>, slot: &mut Slot<'_>, head: &mut Vec<u8>, wait: 
     }
     let (unique, node) = (question.unique, question.request.node);
     let answer = service.tree.answer(&question.request);
-    let data = encode(&question, answer, head);
+    let data = encode(&question, answer, service.tree.timeout().into(), head);
     let Some(data) = data else {
         encode_done(unique, head);
         return fill(slot, head);

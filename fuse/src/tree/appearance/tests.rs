@@ -1,5 +1,5 @@
 use super::*;
-use crate::{FileType, IdMap, IdRange, Ino, NodeId, Opened, Timestamp};
+use crate::{IdMap, IdRange, NodeId, Opened, Timestamp};
 
 /// Users from 100000 on disk are shown from 0 on, and groups from 200000.
 fn ids() -> IdMaps {
@@ -10,6 +10,13 @@ fn ids() -> IdMaps {
     IdMaps {
         users: map(100_000),
         groups: map(200_000),
+    }
+}
+
+fn with_ids(ids: IdMaps) -> Appearance {
+    Appearance {
+        ids,
+        ..Appearance::default()
     }
 }
 
@@ -47,7 +54,7 @@ fn request(operation: Operation<'_>) -> Request<'_> {
 
 #[test]
 fn every_reply_with_owners_shows_them() {
-    let ids = ids();
+    let appearance = with_ids(ids());
     let disk = entry(100_005, 200_006);
     let listed = [Some(disk), None].map(|entry| {
         Ok(DirEntry {
@@ -70,7 +77,7 @@ fn every_reply_with_owners_shows_them() {
     ];
     for reply in replies {
         let name = format!("{reply:?}");
-        let attr = match shown(&ids, reply) {
+        let attr = match shown(&appearance, reply) {
             Reply::Attr(attr) => attr,
             Reply::Entry(entry) | Reply::Created(entry, _) => entry.attr,
             Reply::Listing(listing) => {
@@ -86,7 +93,7 @@ fn every_reply_with_owners_shows_them() {
 
 #[test]
 fn owners_without_one_to_show_are_the_overflow_ones() {
-    let shown = shown_attr(&ids(), attr(5, 6));
+    let shown = with_ids(ids()).attr(attr(5, 6));
     assert_eq!((shown.uid, shown.gid), (IdMap::OVERFLOW, IdMap::OVERFLOW));
 }
 
@@ -119,8 +126,53 @@ fn a_squashed_map_shows_one_owner_and_keeps_the_others() {
         users: IdMap::default().squashed_to(0),
         groups: IdMap::default(),
     };
-    let shown = shown_attr(&ids, attr(5, 6));
-    assert_eq!((shown.uid, shown.gid), (0, 6));
     let asked = request(Operation::GetAttr);
     assert_eq!(on_disk(&ids, &asked).caller, asked.caller);
+    let shown = with_ids(ids).attr(attr(5, 6));
+    assert_eq!((shown.uid, shown.gid), (0, 6));
+}
+
+#[test]
+fn numbers_are_cut_and_directories_have_one_link_where_it_is_so_wanted() {
+    let large = Ino(7 << 32 | 5);
+    let directory = Attr {
+        ino: large,
+        mode: libc::S_IFDIR,
+        nlink: 9,
+        ..attr(0, 0)
+    };
+    let file = Attr {
+        mode: libc::S_IFREG,
+        ..directory
+    };
+    let cases = [
+        ("as it is", (false, false), (large, 9), (large, 9)),
+        ("ino32", (true, false), (Ino(5), 9), (Ino(5), 9)),
+        ("static_nlink", (false, true), (large, 1), (large, 9)),
+    ];
+    for (why, (ino32, static_nlink), of_directory, of_file) in cases {
+        let appearance = Appearance {
+            static_nlink,
+            ino32,
+            ..Appearance::default()
+        };
+        assert_eq!(appearance.is_plain(), !ino32 && !static_nlink, "{why}");
+        let listed = DirEntry {
+            ino: large,
+            next: 1,
+            file_type: FileType::Regular,
+            name: b"n"[..].into(),
+            entry: None,
+        };
+        let mut listing = appearance.listing(Listing {
+            entries: Box::new([Ok(listed)].into_iter()),
+            give_back: Box::new(|_| {}),
+        });
+        let listed = listing.entries.next().unwrap().unwrap();
+        assert_eq!(listed.ino, of_file.0, "{why}");
+        for (attr, expected) in [(directory, of_directory), (file, of_file)] {
+            let shown = appearance.attr(attr);
+            assert_eq!((shown.ino, shown.nlink), expected, "{why}");
+        }
+    }
 }
