@@ -8,6 +8,7 @@
 //! contents where these are equal.
 
 mod archive;
+mod directory;
 mod error;
 mod layer;
 mod pack;
@@ -31,7 +32,7 @@ use layer::LayerWriter;
 use walk::{Relation, Status};
 
 pub use error::DiffError;
-pub use pack::pack;
+pub use pack::{pack, pack_directory};
 
 /// Two trees, the earlier and the later one. Nobody changes them while this lives.
 #[derive(Debug)]

@@ -32,7 +32,7 @@ pub use attr::{Attr, FileType, Ino, Timestamp};
 pub use error::{Error, Result};
 pub use ids::{IdMap, IdMapError, IdMaps, IdRange};
 pub use layer::Layer;
-pub use layer::directory::DirectoryLayer;
+pub use layer::directory::{DirectoryLayer, DirectoryMarks};
 pub use layer::packed::{
     Builder, Dentries, Dentry, Inode, InodeIndex, InodeKind, PackedLayer, Summary, Target, Xattrs,
 };

@@ -313,10 +313,11 @@ pub(super) enum LayerCommand {
     /// Make one file of the directory of a committed snapshot, and print its diff ID
     ///
     /// The snapshot refers to the packed layer from then on. Its directory is removed once
-    /// no mount shows it.
+    /// no mount shows it. Any other directory in the form of overlayfs can be packed too: it
+    /// stays, and the layer becomes a committed snapshot that is named by its diff ID.
     Pack {
-        /// Name of the snapshot
-        #[arg(value_name = "SNAPSHOT")]
-        name: String,
+        /// Name of the snapshot, or a path that starts with `/` or `.`
+        #[arg(value_name = "SNAPSHOT|DIR")]
+        source: OsString,
     },
 }

@@ -1,6 +1,8 @@
 //! `mica layer`.
 
+use std::ffi::OsStr;
 use std::io::{self, Write as _};
+use std::path::{Component, Path};
 
 use serde::Serialize;
 
@@ -22,7 +24,7 @@ pub(super) fn run(session: &Session, command: &LayerCommand) -> Result<(), CliEr
     match command {
         LayerCommand::Ls => list(session),
         LayerCommand::Verify { layers } => verify(session, layers),
-        LayerCommand::Pack { name } => pack(session, name),
+        LayerCommand::Pack { source } => pack(session, source),
     }
 }
 
@@ -52,15 +54,31 @@ fn list(session: &Session) -> Result<(), CliError> {
         })
 }
 
-fn pack(session: &Session, name: &str) -> Result<(), CliError> {
+fn pack(session: &Session, source: &OsStr) -> Result<(), CliError> {
+    let snapshots = session.snapshots();
+    let packed = async {
+        match source.to_str() {
+            Some(name) if !is_path(source) => diff::pack(&session.store, &snapshots, name).await,
+            _ => diff::pack_directory(&session.store, &snapshots, Path::new(source)).await,
+        }
+    };
     let diff_id = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(CliError::Runtime)?
-        .block_on(diff::pack(&session.store, &session.snapshots(), name))?;
+        .block_on(packed)?;
     // Of the directory, unless it is in use; the next one has it then.
     session.store.sweep()?;
     Output::line(diff_id)
+}
+
+/// Returns whether this is the path of a directory and no name of a snapshot.
+fn is_path(source: &OsStr) -> bool {
+    let first = Path::new(source).components().next();
+    matches!(
+        first,
+        Some(Component::RootDir | Component::CurDir | Component::ParentDir)
+    )
 }
 
 fn verify(session: &Session, named: &[DiffId]) -> Result<(), CliError> {

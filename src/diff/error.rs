@@ -30,6 +30,9 @@ pub enum DiffError {
     /// The tree shows a name that says in a layer that another is removed.
     #[error("/{0} cannot be in a layer: the name is that of a whiteout")]
     Name(String),
+    /// The layers below have a directory elsewhere, which only an overlayfs can say.
+    #[error("/{0} cannot be in a layer: it goes on with a directory of another name (redirect)")]
+    Redirected(String),
     /// The name of an extended attribute has a `=`, with which tar ends it.
     #[error("/{path} has an attribute that cannot be in a layer: {name}")]
     Xattr {

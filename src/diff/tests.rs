@@ -19,6 +19,7 @@ use crate::meta::{Labels, Namespace};
 use crate::snapshots::SnapshotError;
 
 mod compared;
+mod directory;
 mod entries;
 mod written;
 

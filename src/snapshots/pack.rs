@@ -1,12 +1,12 @@
-//! Giving up a directory for a packed layer.
+//! Snapshots of packed layers that no pull has made: in the place of a directory, or alone.
 
 use jiff::Timestamp;
 
-use super::chain::find;
+use super::chain::{commit_chain, find};
 use super::directory::failed_call;
 use super::{SnapshotError, Snapshots, usage};
 use crate::meta::{Kind, SnapshotId, SnapshotRecord};
-use crate::oci::DiffId;
+use crate::oci::{ChainId, DiffId};
 
 impl Snapshots {
     /// Makes a committed snapshot refer to a layer of the layer store, which is on the disk,
@@ -36,6 +36,29 @@ impl Snapshots {
                 ..committed
             };
             Ok(transaction.put(&self.namespace, name, &record)?)
+        })
+    }
+
+    /// Makes a committed snapshot of one layer of the layer store, which is on the disk. It
+    /// has the name that it would have as the first layer of an image, and stays when no
+    /// image has it.
+    pub(crate) fn commit_layer(&self, diff_id: &DiffId) -> Result<(), SnapshotError> {
+        let path = self.layers.path(diff_id);
+        let usage = usage::measure(&path).map_err(failed_call("measure", &path))?;
+        let chain = std::slice::from_ref(diff_id);
+        self.meta.write(|transaction| {
+            commit_chain(transaction, &self.namespace, chain)?;
+            for name in ChainId::chain(chain) {
+                let name = name.to_string();
+                let record = SnapshotRecord {
+                    // It tells a sweep that this is no pull's.
+                    usage: Some(usage),
+                    updated: Timestamp::now(),
+                    ..find(transaction, &self.namespace, &name)?
+                };
+                transaction.put(&self.namespace, &name, &record)?;
+            }
+            Ok(())
         })
     }
 }

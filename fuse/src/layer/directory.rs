@@ -5,10 +5,12 @@
 //! the kernel allows it on a private copy of the mount, so that nothing mounted
 //! later, this very view included, is ever entered.
 
+mod below;
 mod listing;
 mod shown;
 pub(crate) mod xattr;
 
+pub use below::DirectoryMarks;
 pub(crate) use listing::Listing;
 
 use std::os::fd::{AsFd, OwnedFd};
