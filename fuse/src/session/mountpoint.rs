@@ -3,8 +3,6 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
 use super::mountinfo::{self, resolve_parent};
 use super::{MountError, MountOptions};
 
@@ -59,10 +57,10 @@ pub fn resolve(point: &Path) -> Result<PathBuf, MountError> {
             source: error,
         },
     };
-    match point.canonicalize() {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOTCONN) => {
-            resolve_parent(point).map_err(failed)
-        }
-        resolved => resolved.map_err(failed),
+    // The table goes first: a mount whose process has died, or is just dying, answers nothing.
+    let unresolved = resolve_parent(point).map_err(failed)?;
+    if mountinfo::topmost(&unresolved)?.is_some() {
+        return Ok(unresolved);
     }
+    point.canonicalize().map_err(failed)
 }

@@ -311,7 +311,7 @@ fn a_crash_at_any_step_of_a_change_leaves_the_old_or_the_new_tree() {
                 server.kill().unwrap();
             }
             server.wait().unwrap();
-            drop(unmount(&bed.shared_path(""), Busy::Detach));
+            unmount(&bed.shared_path(""), Busy::Detach).unwrap();
             bed.remount();
             let found = tree(&bed.path(""));
             assert_eq!(bed.half_made(), [""; 0], "{what}, step {step}");
