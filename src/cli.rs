@@ -5,11 +5,14 @@
 //! usage. A reader that closes stdout early is no error.
 
 mod arguments;
+mod commit;
 mod content;
 mod diff;
 mod error;
 mod events;
+mod export;
 mod image;
+mod import;
 mod layer;
 mod lease;
 mod mount;
@@ -119,6 +122,8 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
     let session = || Session::open(&arguments.global);
     match &arguments.command {
         Command::Pull(pull) => pull::run(&session()?, pull),
+        Command::Export(arguments) => export::run(&session()?, arguments),
+        Command::Import(arguments) => import::run(&session()?, arguments),
         Command::Mount(mount) => mount::run(session()?, mount),
         Command::Umount(umount) => mount::umount(&session()?, umount),
         Command::Mounts => mount::list(&session()?),

@@ -7,7 +7,9 @@
 //! that needs it uses it.
 
 mod ingest;
+mod record;
 mod select;
+mod staged;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -21,6 +23,8 @@ use crate::store::{self, LockError, Locks};
 
 pub(crate) use ingest::Ingest;
 pub use ingest::IngestStatus;
+pub(crate) use record::record;
+pub(crate) use staged::{SealedBlob, StagedBlob};
 
 /// Why a blob could not be stored or read.
 #[derive(Debug, Error)]
@@ -84,6 +88,7 @@ pub enum ContentError {
 pub struct Content {
     blobs: PathBuf,
     ingests: PathBuf,
+    tmp: PathBuf,
     locks: Locks,
 }
 
@@ -93,6 +98,7 @@ impl Content {
         Self {
             blobs: content.join("blobs"),
             ingests: content.join("ingests"),
+            tmp: root.join("tmp"),
             locks,
         }
     }

@@ -2,6 +2,7 @@
 
 mod contents;
 mod select;
+mod selection;
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -9,11 +10,12 @@ use thiserror::Error;
 use crate::content::{Content, ContentError};
 use crate::meta::{ImageRecord, Labels, Meta, MetaError, Namespace, Transaction};
 use crate::oci::{
-    Descriptor, DocumentError, ParseReferenceError, Platform, PlatformMatcher, Reference,
+    Descriptor, Digest, DocumentError, ParseReferenceError, Platform, PlatformMatcher, Reference,
 };
 
 pub use contents::Contents;
 pub(crate) use contents::reachable;
+pub use selection::{Platforms, Selection};
 
 /// The fewest hexadecimal digits by which an image may be named.
 const MIN_DIGITS: usize = 4;
@@ -43,6 +45,30 @@ pub enum ImageError {
     /// The image's index has no manifest that is in the store.
     #[error("image {0:?} has no manifest in the store")]
     NoManifest(String),
+    /// A part of the image that was asked for is not in the store.
+    #[error("{digest} of {image:?}{} is not in the store", platform.as_ref().map(|p| format!(", for {p},")).unwrap_or_default())]
+    Absent {
+        /// The image.
+        image: String,
+        /// The manifest that is missing, or without its layers.
+        digest: Digest,
+        /// The platform that it is for.
+        platform: Option<Platform>,
+    },
+    /// Indexes are nested too deep, or refer to too many documents.
+    #[error("image {0:?} has too many documents")]
+    TooManyDocuments(String),
+    /// A document could be read both as an index and as a manifest.
+    #[error("{0} could be an index as well as a manifest")]
+    Confused(Digest),
+    /// A document is not JSON of the right form.
+    #[error("{digest} is not valid")]
+    Json {
+        /// The document.
+        digest: Digest,
+        /// Where the reader stopped.
+        source: serde_json::Error,
+    },
     /// A document of the image cannot be read.
     #[error(transparent)]
     Content(#[from] ContentError),
@@ -52,6 +78,18 @@ pub enum ImageError {
     /// The records could not be read or changed.
     #[error(transparent)]
     Meta(#[from] MetaError),
+}
+
+impl ImageError {
+    /// Returns what the user may do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotFound(_) => Some("`mica images` lists what there is"),
+            Self::Ambiguous { .. } => Some("say more of the name or digest"),
+            Self::Absent { .. } => Some("pull the image with --all-platforms"),
+            _ => None,
+        }
+    }
 }
 
 /// The images of one namespace.

@@ -37,7 +37,7 @@ use crate::store::{self, FileLock, LockError, LockName, Locks};
 
 pub use hold::Hold;
 pub use plan::LayerPlan;
-pub(crate) use unpack::Unpacking;
+pub(crate) use unpack::{UnpackedLayer, Unpacking};
 pub use verify::Verified;
 
 /// The files of a packed layer, as `mica_fuse` writes them.
@@ -88,6 +88,9 @@ pub enum LayerError {
         /// What is wrong.
         source: mica_fuse::Error,
     },
+    /// A layer that is made here could not be stored.
+    #[error("new layer")]
+    New(#[source] mica_fuse::Error),
     /// A directory layer cannot be used.
     #[error("layer {}", path.display())]
     Directory {

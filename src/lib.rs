@@ -2,11 +2,15 @@
 //! directories.
 
 pub mod cli;
+pub mod commit;
+mod compress;
 pub mod content;
 pub mod daemon;
+mod decompress;
 pub mod diff;
 pub mod error_class;
 pub mod events;
+pub mod export;
 pub mod filter;
 pub mod images;
 mod json_path;

@@ -14,7 +14,6 @@
 //! whoever comes second waits, and finds the layer or the blob there.
 
 mod blob;
-mod decompress;
 mod demand;
 mod document;
 mod labels;
@@ -54,7 +53,7 @@ pub use unpack::{Unpack, mend, unpack};
 
 /// How many blobs are fetched at the same time, and how many layers unpacked, where
 /// nobody says otherwise. Each takes up to four megabytes of buffers, and the window of
-/// its compression (see [`decompress`]).
+/// its compression (see [`crate::decompress`]).
 const PARALLEL: usize = 4;
 
 /// Why a pull failed. Nothing of it is visible then.

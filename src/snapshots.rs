@@ -40,6 +40,9 @@ const TARGET: &str = "containerd.io/snapshot.ref";
 /// The name by which labels and events know these snapshots.
 pub const SNAPSHOTTER: &str = "mica";
 
+/// The label that names the image on which a snapshot was made.
+pub const BASE_LABEL: &str = "io.mica/image";
+
 /// The snapshots of one namespace.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
@@ -75,6 +78,12 @@ impl Snapshots {
     pub fn stat(&self, name: &str) -> Result<SnapshotRecord, SnapshotError> {
         self.meta
             .read(|transaction| find(transaction, &self.namespace, name))
+    }
+
+    /// Returns a snapshot and all that it stands on, uppermost first.
+    pub(crate) fn ancestry(&self, name: &str) -> Result<Vec<SnapshotRecord>, SnapshotError> {
+        self.meta
+            .read(|transaction| chain::ancestry(transaction, &self.namespace, name))
     }
 
     /// Makes the active snapshot `key` a committed one of another name, which has the

@@ -8,17 +8,20 @@
 mod address;
 mod archive;
 mod blob;
+mod contents;
 mod docker_archive;
 mod error;
 mod files;
 mod layout;
 mod name;
 mod section;
+mod spool;
 
 use std::path::Path;
 use std::sync::Arc;
 
 pub use blob::Blob;
+pub use contents::Found;
 pub use error::SourceError;
 
 use self::address::Address;

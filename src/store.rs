@@ -163,6 +163,11 @@ impl Store {
         Events::new(&self.root, self.locks.clone())
     }
 
+    /// Returns the directory of what is half-made; it is emptied now and then.
+    pub(crate) fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
     /// Returns the directory in which the records of mounts are kept.
     pub fn mounts(&self) -> PathBuf {
         self.root.join("mounts")

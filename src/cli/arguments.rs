@@ -5,6 +5,7 @@ mod image;
 mod lease;
 mod pull;
 mod select;
+mod transfer;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub(super) use image::{ImageCommand, ImagesArguments};
 pub(super) use lease::{LeaseCommand, ResourceArguments};
 pub(super) use pull::{PullArguments, UnpackArguments};
 pub(super) use select::FilterArguments;
+pub(super) use transfer::{ExportArguments, FormatArgument, ImageCommitArguments, ImportArguments};
 
 /// Container images as ordinary directories, through FUSE.
 #[derive(Debug, Parser)]
@@ -49,6 +51,10 @@ pub(super) struct GlobalArguments {
 pub(super) enum Command {
     /// Fetch an image and unpack it into the store
     Pull(PullArguments),
+    /// Write images to an OCI layout or an archive
+    Export(ExportArguments),
+    /// Take all images of an OCI layout or an archive into the store
+    Import(ImportArguments),
     /// Show an image or a snapshot as a directory
     Mount(MountArguments),
     /// Take a mount away
@@ -60,7 +66,7 @@ pub(super) enum Command {
     Overlay(OverlayArguments),
     /// List images
     Images(ImagesArguments),
-    /// Inspect, tag and remove images
+    /// Inspect, make, tag and remove images
     #[command(subcommand)]
     Image(ImageCommand),
     /// Make, commit, list and remove snapshots

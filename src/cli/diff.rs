@@ -136,7 +136,7 @@ fn compressed(
 }
 
 /// Returns the latest time that a layer may have.
-fn latest() -> Result<Option<i64>, CliError> {
+pub(super) fn latest() -> Result<Option<i64>, CliError> {
     let Some(text) = env::var_os(EPOCH) else {
         return Ok(None);
     };

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::commit::CommitError;
 use crate::content::ContentError;
 use crate::daemon::DaemonError;
 use crate::diff::DiffError;
 use crate::events::EventsError;
+use crate::export::ExportError;
 use crate::filter::FilterError;
 use crate::images::ImageError;
 use crate::layers::LayerError;
@@ -75,12 +77,26 @@ pub(super) enum CliError {
     Source(#[from] SourceError),
     #[error(transparent)]
     Pull(#[from] Box<PullError>),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error("an archive is not written to a terminal")]
+    Terminal,
+    #[error("read stdin")]
+    Input(#[source] io::Error),
+    #[error("a name is for one image, and there are {0}")]
+    Names(usize),
 }
 
 impl CliError {
     /// Says whether whoever reads the results wanted no more of them.
     pub(super) fn is_closed_output(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        matches!(
+            self,
+            Self::Output(error) | Self::Export(ExportError::Output(error))
+                if error.kind() == io::ErrorKind::BrokenPipe
+        )
     }
 
     /// Returns what the user may do about it.
@@ -93,8 +109,7 @@ impl CliError {
                 Some("name an empty directory, or one that mica has made, by --root")
             }
             Self::Store(StoreError::Homeless) => Some("name a directory by --root"),
-            Self::Image(ImageError::NotFound(_)) => Some("`mica images` lists what there is"),
-            Self::Image(ImageError::Ambiguous { .. }) => Some("say more of the name or digest"),
+            Self::Image(error) => error.hint(),
             Self::Snapshot(error) | Self::Diff(DiffError::Snapshot(error)) => error.hint(),
             Self::Layer(LayerError::Unusable(_))
             | Self::Diff(DiffError::Layer(LayerError::Unusable(_))) => Some("pull the image again"),
@@ -102,6 +117,13 @@ impl CliError {
                 Some("pull the image again")
             }
             Self::Lease(error) => error.hint(),
+            Self::Commit(error) => error.hint(),
+            Self::Export(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Names(_) => {
+                Some("without --name they get the names that they were exported with")
+            }
+            Self::Terminal => Some("name a file by -o, or send stdout to one"),
             Self::Mounts(error) => error.hint(),
             Self::Overlay(error) => error.hint(),
             Self::Key(_) => Some("name the snapshot by --key"),

@@ -6,7 +6,7 @@ use super::arguments::{ImageCommand, ImagesArguments, UnpackArguments};
 use super::output::{Output, size, time};
 use super::progress;
 use super::pull::in_runtime;
-use super::{CliError, Session};
+use super::{CliError, Session, commit};
 use crate::images::Contents;
 use crate::meta::ImageRecord;
 use crate::oci::Platform;
@@ -44,6 +44,7 @@ pub(super) fn run(session: &Session, command: &ImageCommand) -> Result<(), CliEr
     match command {
         ImageCommand::Inspect { image } => inspect(session, image),
         ImageCommand::Unpack(arguments) => unpack(session, arguments),
+        ImageCommand::Commit(arguments) => commit::run(session, arguments),
         ImageCommand::Rm { images } => remove(session, images),
         ImageCommand::Tag { image, name } => {
             let image = session.images().tag(image, name)?;

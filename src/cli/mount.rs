@@ -10,14 +10,14 @@ use super::pull::in_runtime;
 use super::{CliError, Session};
 use crate::images::{Contents, ImageError};
 use crate::layers::LayerPlan;
-use crate::meta::{ImageRecord, Kind, Labels};
+use crate::meta::{ImageRecord, Kind};
 use crate::mounts::{
     self, AccessMode, MountPlan, MountRecord, MountsError, Records, UpperPlan, XattrMode,
 };
 use crate::oci::DiffId;
 use crate::pull::{Observer, Unpack, mend, unpack};
 use crate::registry;
-use crate::snapshots::{SnapshotError, SnapshotMounts};
+use crate::snapshots::{BASE_LABEL, SnapshotError, SnapshotMounts};
 
 /// What the user has named.
 #[derive(Debug)]
@@ -29,6 +29,13 @@ pub(super) struct Named {
     pub(super) shown: SnapshotMounts,
     /// What the layers can be made from, where an image was named.
     pub(super) contents: Option<Contents>,
+}
+
+impl Named {
+    /// Returns the full name of the image, where an image was named.
+    pub(super) fn image_name(&self) -> Option<&str> {
+        self.image.as_ref().map(|image| image.name.as_str())
+    }
 }
 
 pub(super) fn run(session: Session, arguments: &MountArguments) -> Result<(), CliError> {
@@ -113,9 +120,16 @@ fn make_writable(
         Some(key) => key.clone(),
         None => default_key(&arguments.directory)?,
     };
-    named.shown = snapshots.prepare(&key, named.snapshot.as_deref(), Labels::new())?;
+    let labels = named.image_name().map(base_label);
+    let labels = labels.into_iter().collect();
+    named.shown = snapshots.prepare(&key, named.snapshot.as_deref(), labels)?;
     named.snapshot = Some(key.clone());
     Ok(Some(key))
+}
+
+/// Returns the label that tells which image a snapshot was made on.
+pub(super) fn base_label(image: &str) -> (String, String) {
+    (BASE_LABEL.to_owned(), image.to_owned())
 }
 
 /// Returns the path of the mount point, as the record of the mount has it.

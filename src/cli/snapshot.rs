@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::arguments::{NewSnapshotArguments, SnapshotCommand};
 use super::diff::{self, Compression};
+use super::mount::base_label;
 use super::output::{Output, labels, size, time};
 use super::{CliError, Session, mount};
 use crate::filter::Filter;
@@ -31,13 +32,13 @@ pub(super) fn run(session: &Session, command: &SnapshotCommand) -> Result<(), Cl
             .into_iter()
             .try_for_each(Output::line),
         SnapshotCommand::Prepare(new) => {
-            let parent = parent_of(session, new)?;
-            snapshots.prepare(&new.key, parent.as_deref(), map(&new.labels))?;
+            let (parent, labels) = parent_of(session, new)?;
+            snapshots.prepare(&new.key, parent.as_deref(), labels)?;
             Output::line(&new.key)
         }
         SnapshotCommand::View(new) => {
-            let parent = parent_of(session, new)?;
-            snapshots.view(&new.key, parent.as_deref(), map(&new.labels))?;
+            let (parent, labels) = parent_of(session, new)?;
+            snapshots.view(&new.key, parent.as_deref(), labels)?;
             Output::line(&new.key)
         }
         SnapshotCommand::Commit { name, key, labels } => {
@@ -144,24 +145,29 @@ fn mounts(session: &Session, key: &str) -> Result<(), CliError> {
     session.output.record(&mounts, lines)
 }
 
-/// Returns the snapshot that a new one is to stand on: the one of that name, or that of
-/// the image.
-fn parent_of(session: &Session, new: &NewSnapshotArguments) -> Result<Option<String>, CliError> {
+/// Returns the snapshot that a new one is to stand on (the one of that name, or that of the
+/// image) and the labels of the new one.
+fn parent_of(
+    session: &Session,
+    new: &NewSnapshotArguments,
+) -> Result<(Option<String>, Labels), CliError> {
+    let mut labels = map(&new.labels);
     let Some(parent) = &new.parent else {
-        return Ok(None);
+        return Ok((None, labels));
     };
     match session.snapshots().stat(parent) {
-        Ok(_) => return Ok(Some(parent.clone())),
+        Ok(_) => return Ok((Some(parent.clone()), labels)),
         Err(SnapshotError::NotFound(_)) => {}
         Err(error) => return Err(error.into()),
     }
     match mount::resolve(session, parent) {
         Ok(image) => {
             mount::require_layers(session, &image, true)?;
-            Ok(image.snapshot)
+            labels.extend(image.image_name().map(base_label));
+            Ok((image.snapshot, labels))
         }
         // The snapshots say that there is none.
-        Err(CliError::Image(ImageError::NotFound(_))) => Ok(Some(parent.clone())),
+        Err(CliError::Image(ImageError::NotFound(_))) => Ok((Some(parent.clone()), labels)),
         Err(error) => Err(error),
     }
 }

@@ -7,22 +7,44 @@ use mica_fuse::Builder;
 use rustix::fs::{Mode, OFlags};
 
 use super::{LayerError, LayerState, Layers, boot_id, failed};
-use crate::oci::{DiffId, Digester};
+use crate::oci::{Algorithm, DiffId, Digester};
 use crate::publish::{Published, Staging};
 
 /// A layer that is being unpacked; dropped unfinished, it leaves nothing.
 #[derive(Debug)]
 pub(crate) struct Unpacking {
     layers: Layers,
-    diff_id: DiffId,
+    /// `None` for a layer that is made here, whose diff ID its bytes will tell.
+    expected: Option<DiffId>,
     digester: Digester,
     builder: Builder,
+    staging: Staging,
+}
+
+/// A layer that is whole and has no name yet.
+#[derive(Debug)]
+pub(crate) struct UnpackedLayer {
+    layers: Layers,
+    diff_id: DiffId,
     staging: Staging,
 }
 
 impl Layers {
     /// Begins to unpack a layer. The caller holds its lock.
     pub(crate) fn unpack(&self, diff_id: &DiffId) -> Result<Unpacking, LayerError> {
+        self.begin(Some(diff_id), diff_id.0.algorithm())
+    }
+
+    /// Begins a layer that is made here.
+    pub(crate) fn make(&self) -> Result<Unpacking, LayerError> {
+        self.begin(None, Algorithm::Sha256)
+    }
+
+    fn begin(
+        &self,
+        expected: Option<&DiffId>,
+        algorithm: Algorithm,
+    ) -> Result<Unpacking, LayerError> {
         let staging =
             Staging::directory(&self.tmp).map_err(failed("create directory in", &self.tmp))?;
         let directory = rustix::fs::open(
@@ -31,16 +53,12 @@ impl Layers {
             Mode::empty(),
         )
         .map_err(|errno| failed("open", staging.path())(errno.into()))?;
-        let builder = Builder::new(directory.as_fd(), &diff_id.to_string()).map_err(|source| {
-            LayerError::Packed {
-                diff_id: diff_id.clone(),
-                source,
-            }
-        })?;
+        let name = name_of(expected);
+        let builder = Builder::new(directory.as_fd(), &name).map_err(packed(expected))?;
         Ok(Unpacking {
             layers: self.clone(),
-            diff_id: diff_id.clone(),
-            digester: diff_id.0.algorithm().digester(),
+            expected: expected.cloned(),
+            digester: algorithm.digester(),
             builder,
             staging,
         })
@@ -53,36 +71,49 @@ impl Unpacking {
         self.digester.update(bytes);
         self.builder
             .push(bytes)
-            .map_err(|source| LayerError::Packed {
-                diff_id: self.diff_id.clone(),
-                source,
-            })
+            .map_err(packed(self.expected.as_ref()))
     }
 
     /// Publishes the layer, if it is the one that was wanted.
     ///
     /// Its bytes need not be on the disk yet: see [`crate::layers`].
     pub(crate) fn finish(self) -> Result<(), LayerError> {
+        self.complete()?.publish()
+    }
+
+    /// Ends the layer, which then has a diff ID: the one that was wanted.
+    pub(crate) fn complete(self) -> Result<UnpackedLayer, LayerError> {
+        let found = self.digester.finish();
+        let diff_id = match self.expected {
+            Some(expected) if expected.0 != found => {
+                return Err(LayerError::DiffId { expected, found });
+            }
+            _ => DiffId(found),
+        };
+        self.builder.finish().map_err(packed(Some(&diff_id)))?;
+        let mark = self.staging.path().join(super::BOOT);
+        fs::write(&mark, boot_id()?).map_err(failed("write", &mark))?;
+        Ok(UnpackedLayer {
+            layers: self.layers,
+            diff_id,
+            staging: self.staging,
+        })
+    }
+}
+
+impl UnpackedLayer {
+    /// Returns the digest of the layer's bytes.
+    pub(crate) fn diff_id(&self) -> &DiffId {
+        &self.diff_id
+    }
+
+    /// Gives the layer its name. The caller holds its lock.
+    pub(crate) fn publish(self) -> Result<(), LayerError> {
         let Self {
             layers,
             diff_id,
-            digester,
-            builder,
             staging,
         } = self;
-        let found = digester.finish();
-        if found != diff_id.0 {
-            return Err(LayerError::DiffId {
-                expected: diff_id,
-                found,
-            });
-        }
-        builder.finish().map_err(|source| LayerError::Packed {
-            diff_id: diff_id.clone(),
-            source,
-        })?;
-        let mark = staging.path().join(super::BOOT);
-        fs::write(&mark, boot_id()?).map_err(failed("write", &mark))?;
         let path = layers.path(&diff_id);
         if layers.state(&diff_id)? == LayerState::Unproven {
             layers.remove(&diff_id)?;
@@ -91,4 +122,18 @@ impl Unpacking {
             Published::New | Published::Exists => Ok(()),
         }
     }
+}
+
+fn packed(diff_id: Option<&DiffId>) -> impl Fn(mica_fuse::Error) -> LayerError {
+    move |source| match diff_id {
+        Some(diff_id) => LayerError::Packed {
+            diff_id: diff_id.clone(),
+            source,
+        },
+        None => LayerError::New(source),
+    }
+}
+
+fn name_of(diff_id: Option<&DiffId>) -> String {
+    diff_id.map_or_else(|| "(new)".to_owned(), DiffId::to_string)
 }

@@ -46,6 +46,10 @@ impl MediaType {
     pub const OCI_CONFIG: &'static str = "application/vnd.oci.image.config.v1+json";
     /// The plain tar layer of the OCI image spec.
     pub const OCI_LAYER: &'static str = "application/vnd.oci.image.layer.v1.tar";
+    /// The gzip layer of the OCI image spec.
+    pub const OCI_LAYER_GZIP: &'static str = "application/vnd.oci.image.layer.v1.tar+gzip";
+    /// The zstd layer of the OCI image spec.
+    pub const OCI_LAYER_ZSTD: &'static str = "application/vnd.oci.image.layer.v1.tar+zstd";
     /// Docker's list of manifests.
     pub const DOCKER_INDEX: &'static str =
         "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -56,6 +60,8 @@ impl MediaType {
     pub const DOCKER_CONFIG: &'static str = "application/vnd.docker.container.image.v1+json";
     /// Docker's plain tar layer.
     pub const DOCKER_LAYER: &'static str = "application/vnd.docker.image.rootfs.diff.tar";
+    /// Docker's gzip layer.
+    pub const DOCKER_LAYER_GZIP: &'static str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
     /// Returns the media type written as `text`, without parameters such as `; charset=utf-8`.
     pub fn new(text: &str) -> Self {
@@ -66,6 +72,14 @@ impl MediaType {
     /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Says whether this is a layer that is not to be handed on, and that others fetch from
+    /// where its descriptor says.
+    pub fn is_foreign(&self) -> bool {
+        [OCI_NONDISTRIBUTABLE, DOCKER_FOREIGN]
+            .iter()
+            .any(|prefix| self.0.starts_with(prefix))
     }
 
     /// Returns what a blob of this type is.

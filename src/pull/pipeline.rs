@@ -9,9 +9,10 @@ use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, channel, sync_channel};
 use std::thread;
 
+use super::PullError;
 use super::supply::SupplyReader;
-use super::{PullError, decompress};
 use crate::content::ContentError;
+use crate::decompress;
 use crate::layers::{LayerError, Unpacking};
 use crate::oci::Digest;
 

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::task::JoinSet;
 
-use super::{Context, PullError, blob, decompress};
+use super::{Context, PullError, blob};
 use crate::content::Content;
+use crate::decompress;
 use crate::leases::{HeldLease, Leases, Resource};
 use crate::oci::{
     Algorithm, Converted, Descriptor, DiffId, Digest, Kind, MAX_SCHEMA1_SIZE, MediaType, Schema1,

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::ancestry;
 use super::{Hold, SnapshotError, Snapshots};
 use crate::layers::LayerPlan;
 use crate::meta::{Kind, Namespace, SnapshotId, SnapshotRecord};
@@ -59,13 +58,13 @@ impl SnapshotMounts {
 impl Snapshots {
     /// Returns what a mount of an active snapshot or of a view is made of.
     pub fn mounts(&self, key: &str) -> Result<SnapshotMounts, SnapshotError> {
-        self.mounts_of(&self.chain(key)?)
+        self.mounts_of(&self.ancestry(key)?)
     }
 
     /// Returns what a read-only mount of a snapshot of any kind is made of; an active
     /// one shows what was written to it so far.
     pub fn show(&self, name: &str) -> Result<SnapshotMounts, SnapshotError> {
-        self.read_only(&self.chain(name)?)
+        self.read_only(&self.ancestry(name)?)
     }
 
     /// Returns the layers of a snapshot and its ancestors, uppermost first.
@@ -101,11 +100,6 @@ impl Snapshots {
             }
             _ => self.read_only(chain),
         }
-    }
-
-    fn chain(&self, name: &str) -> Result<Vec<SnapshotRecord>, SnapshotError> {
-        self.meta
-            .read(|transaction| ancestry(transaction, &self.namespace, name))
     }
 
     fn writable(

@@ -45,7 +45,16 @@ impl Archive {
             path: path.to_owned(),
             source,
         };
-        let file = File::open(path).map_err(failed)?;
+        Self::read(path, File::open(path).map_err(failed)?)
+    }
+
+    /// Reads the headers of an archive that is open, and that messages call by a path.
+    pub(super) fn read(path: &Path, file: File) -> Result<Self, SourceError> {
+        let failed = |source| SourceError::Io {
+            operation: "read",
+            path: path.to_owned(),
+            source,
+        };
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
             return Err(SourceError::Invalid {

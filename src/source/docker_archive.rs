@@ -21,12 +21,14 @@ use crate::oci::{
     Descriptor, Digest, ImageConfig, MAX_CONFIG_SIZE, MAX_LAYERS, Manifest, MediaType, Reference,
 };
 
+/// The file that lists the images.
+pub(super) const LIST: &str = "manifest.json";
 const KIND: &str = "Docker archive";
 
 /// One image in an archive made by `docker save`.
 #[derive(Debug)]
 pub struct DockerArchive {
-    files: Files,
+    files: Arc<Files>,
     image: Image,
     name: Reference,
     tag: Option<String>,
@@ -59,7 +61,7 @@ impl DockerArchive {
 
     pub(super) fn open(files: Files, tag: Option<&str>) -> Result<Self, SourceError> {
         let path = files.path().to_owned();
-        let images: Vec<Image> = read_json(&files, "manifest.json")?;
+        let images: Vec<Image> = read_json(&files, LIST)?;
         let tags = || {
             images
                 .iter()
@@ -106,12 +108,34 @@ impl DockerArchive {
             .collect();
         let name = name::of_image(full.iter().map(String::as_str), &path, tag);
         Ok(Self {
-            files,
+            files: Arc::new(files),
             image,
             name,
             tag: tag.map(str::to_owned),
             contents: Mutex::new(None),
         })
+    }
+
+    /// Returns all images of an archive, each with its names; the first is that of its source.
+    pub(super) fn all(files: &Arc<Files>) -> Result<Vec<(Self, Vec<Reference>)>, SourceError> {
+        let images: Vec<Image> = read_json(files, LIST)?;
+        let is_one = images.len() == 1;
+        let image = |image: Image| {
+            let mut names: Vec<Reference> =
+                image.tags().filter_map(|name| name.parse().ok()).collect();
+            if names.is_empty() {
+                names.push(name::of_image([], files.path(), None));
+            }
+            let archive = Self {
+                files: Arc::clone(files),
+                name: names.first()?.clone(),
+                tag: image.tags().next().filter(|_| !is_one).map(str::to_owned),
+                image,
+                contents: Mutex::new(None),
+            };
+            Some((archive, names))
+        };
+        Ok(images.into_iter().filter_map(image).collect())
     }
 
     pub(super) fn name(&self) -> &Reference {
@@ -192,7 +216,7 @@ impl DockerArchive {
             annotations: BTreeMap::new(),
         };
         let path = self.files.path().to_owned();
-        let member = "manifest.json".to_owned();
+        let member = LIST.to_owned();
         let bytes = serde_json::to_vec(&manifest).map_err(|source| SourceError::Json {
             path: path.clone(),
             member,

@@ -53,6 +53,12 @@ pub enum SourceError {
         /// What is wrong.
         reason: String,
     },
+    /// The directory or archive is of no kind that is known.
+    #[error("{0:?} is neither an OCI layout nor a Docker archive")]
+    Unknown(PathBuf),
+    /// The directory or archive is as it should be, and empty.
+    #[error("{0:?} holds no image")]
+    NoImage(PathBuf),
     /// A document in the directory or archive is not JSON of the right form.
     #[error("{member} in {path:?} is not valid")]
     Json {

@@ -39,6 +39,20 @@ impl Files {
         Archive::open(path).map(Self::Archive)
     }
 
+    /// Reads the names and places of the members of an archive that is open.
+    pub(super) fn of_archive(path: &Path, file: File) -> Result<Self, SourceError> {
+        Archive::read(path, file).map(Self::Archive)
+    }
+
+    /// Says whether there is a file of this name.
+    pub(super) fn has(&self, member: &str) -> Result<bool, SourceError> {
+        match self.open(member) {
+            Ok(_) => Ok(true),
+            Err(SourceError::NoMember { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns the path of the directory or archive.
     pub(super) fn path(&self) -> &Path {
         match self {

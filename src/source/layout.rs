@@ -1,6 +1,8 @@
 //! OCI layouts (OCI image spec, "Image Layout"), in a directory or in a tar archive.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -11,12 +13,14 @@ use super::name;
 use super::section::Section;
 use crate::oci::{Descriptor, Digest, Index, Kind, MAX_MANIFEST_SIZE, Reference};
 
+/// The file that says that a directory is a layout.
+pub(super) const MARKER: &str = "oci-layout";
 const KIND: &str = "OCI layout";
 
 /// One image in an OCI layout.
 #[derive(Debug)]
 pub struct Layout {
-    files: Files,
+    files: Arc<Files>,
     target: Descriptor,
     name: Reference,
     tag: Option<String>,
@@ -39,7 +43,7 @@ enum Choice<'a> {
 impl Layout {
     /// Returns the prefix of its address, its path, and the tag by which it was chosen.
     pub(super) fn place(&self) -> (&'static str, &Path, Option<&str>) {
-        let kind = match self.files {
+        let kind = match &*self.files {
             Files::Directory { .. } => "oci",
             Files::Archive(_) => "oci-archive",
         };
@@ -48,16 +52,7 @@ impl Layout {
 
     pub(super) fn open(files: Files, tag: Option<&str>) -> Result<Self, SourceError> {
         let path = files.path().to_owned();
-        let marker: Marker = read_json(&files, "oci-layout")?;
-        if !marker.image_layout_version.starts_with("1.") {
-            let reason = format!("version {:?} is not supported", marker.image_layout_version);
-            return Err(SourceError::Invalid {
-                path,
-                kind: KIND,
-                reason,
-            });
-        }
-        let index: Index = read_json(&files, "index.json")?;
+        let index = read_index(&files)?;
         let tags = || {
             index
                 .manifests
@@ -91,18 +86,40 @@ impl Layout {
                 });
             }
         };
-        let full_names = [Descriptor::IMAGE_NAME, Descriptor::REF_NAME]
-            .iter()
-            .filter_map(|key| target.annotations.get(*key))
-            .map(String::as_str);
-        let name = name::of_image(full_names, &path, tag.or(tag_of(target)));
+        let name = name::of_image(full_names(target), &path, tag.or(tag_of(target)));
         let target = target.clone();
         Ok(Self {
-            files,
+            files: Arc::new(files),
             tag: tag.map(str::to_owned),
             target,
             name,
         })
+    }
+
+    /// Returns all images of a layout, each with its names; the first is that of its layout.
+    pub(super) fn all(files: &Arc<Files>) -> Result<Vec<(Self, Vec<Reference>)>, SourceError> {
+        let path = files.path();
+        let index = read_index(files)?;
+        let mut images: BTreeMap<&Digest, (&Descriptor, Vec<Reference>)> = BTreeMap::new();
+        for target in index.manifests.iter().filter(|child| is_image(child)) {
+            let name = name::of_image(full_names(target), path, tag_of(target));
+            let (_, names) = images
+                .entry(&target.digest)
+                .or_insert_with(|| (target, Vec::new()));
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let image = |(target, names): (&Descriptor, Vec<Reference>)| {
+            let layout = Self {
+                files: Arc::clone(files),
+                target: target.clone(),
+                name: names.first()?.clone(),
+                tag: tag_of(target).map(str::to_owned),
+            };
+            Some((layout, names))
+        };
+        Ok(images.into_values().filter_map(image).collect())
     }
 
     pub(super) fn name(&self) -> &Reference {
@@ -121,13 +138,10 @@ impl Layout {
 
 /// Chooses the image with the tag; without one, the only image, or the one tagged `latest`.
 fn choose<'a>(index: &'a Index, tag: Option<&str>) -> Choice<'a> {
-    let is_image =
-        |child: &&Descriptor| matches!(child.media_type.kind(), Kind::Index | Kind::Manifest);
     let images: Vec<&Descriptor> = index
         .manifests
         .iter()
-        .filter(is_image)
-        .filter(|child| !child.is_attestation())
+        .filter(|child| is_image(child))
         .collect();
     let tagged = |tag: &str| -> Vec<&Descriptor> {
         images
@@ -157,6 +171,31 @@ fn choose<'a>(index: &'a Index, tag: Option<&str>) -> Choice<'a> {
         }
         several => Choice::Several(several.len()),
     }
+}
+
+fn read_index(files: &Files) -> Result<Index, SourceError> {
+    let marker: Marker = read_json(files, MARKER)?;
+    if !marker.image_layout_version.starts_with("1.") {
+        let reason = format!("version {:?} is not supported", marker.image_layout_version);
+        return Err(SourceError::Invalid {
+            path: files.path().to_owned(),
+            kind: KIND,
+            reason,
+        });
+    }
+    read_json(files, "index.json")
+}
+
+fn is_image(child: &Descriptor) -> bool {
+    matches!(child.media_type.kind(), Kind::Index | Kind::Manifest) && !child.is_attestation()
+}
+
+/// Returns what may be whole names of an image.
+fn full_names(image: &Descriptor) -> impl Iterator<Item = &str> {
+    [Descriptor::IMAGE_NAME, Descriptor::REF_NAME]
+        .iter()
+        .filter_map(|key| image.annotations.get(*key))
+        .map(String::as_str)
 }
 
 fn tag_of(image: &Descriptor) -> Option<&str> {

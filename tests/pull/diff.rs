@@ -12,7 +12,7 @@ use crate::program::{Mica, count};
 
 /// Runs a test as this process's user and as an ordinary one, each with an image and an
 /// active snapshot on it that has changes.
-fn for_each_user(test: impl Fn(&Mica, &Digest)) {
+pub(crate) fn for_each_user(test: impl Fn(&Mica, &Digest)) {
     let mut layout = Layout::new();
     layout.add_tar(&tar_of(&[("gone", b"1"), ("kept", b"2")]));
     layout.add_tar(&tar_of(&[("file", b"content")]));

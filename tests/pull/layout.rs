@@ -56,10 +56,17 @@ impl Layout {
 
     /// Writes config, manifest and index; returns the manifest's digest.
     pub(crate) fn finish(&self) -> Digest {
-        let config = json!({
+        self.finish_with(&json!({}))
+    }
+
+    /// Writes config, manifest and index, with more in the config.
+    pub(crate) fn finish_with(&self, more: &serde_json::Value) -> Digest {
+        let mut config = json!({
             "os": "linux", "architecture": self.platform.architecture,
             "rootfs": {"type": "layers", "diff_ids": self.diff_ids},
         });
+        let more = more.as_object().unwrap().clone();
+        config.as_object_mut().unwrap().extend(more);
         let bytes = config.to_string();
         let mut config = self.add_blob(MediaType::OCI_CONFIG, bytes.as_bytes());
         if self.inline_config {

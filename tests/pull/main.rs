@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod commit;
+mod copies;
 mod crash;
 mod damage;
 mod diff;

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{FilterArguments, UnpackArguments};
+use super::{FilterArguments, ImageCommitArguments, UnpackArguments};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ImagesArguments {
@@ -22,6 +22,12 @@ pub(in crate::cli) enum ImageCommand {
     },
     /// Unpack an image that was only fetched
     Unpack(UnpackArguments),
+    /// Make an image of a snapshot
+    ///
+    /// What the snapshot has changed becomes a layer. The snapshot stays as it is; one that is
+    /// mounted writable has to be unmounted first. The same snapshot makes the same image where
+    /// `SOURCE_DATE_EPOCH` is set: no time in it is later than that.
+    Commit(ImageCommitArguments),
     /// Remove images, and what no other image needs
     Rm {
         /// Names or digest prefixes of the images

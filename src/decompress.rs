@@ -53,7 +53,7 @@ enum Format {
 
 /// Returns a reader of the uncompressed bytes. Waits for other readers where the
 /// window may be large.
-pub(super) fn reader<'a>(mut input: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+pub(crate) fn reader<'a>(mut input: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut prefix = Vec::with_capacity(PREFIX);
     input
         .by_ref()
