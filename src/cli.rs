@@ -20,6 +20,7 @@ mod output;
 mod overlay;
 mod progress;
 mod pull;
+mod push;
 mod registry;
 mod snapshot;
 
@@ -122,6 +123,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
     let session = || Session::open(&arguments.global);
     match &arguments.command {
         Command::Pull(pull) => pull::run(&session()?, pull),
+        Command::Push(arguments) => push::run(&session()?, arguments),
         Command::Export(arguments) => export::run(&session()?, arguments),
         Command::Import(arguments) => import::run(&session()?, arguments),
         Command::Mount(mount) => mount::run(session()?, mount),

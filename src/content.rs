@@ -26,6 +26,9 @@ pub use ingest::IngestStatus;
 pub(crate) use record::record;
 pub(crate) use staged::{SealedBlob, StagedBlob};
 
+/// Bytes that are read at once.
+const PIECE: usize = 256 << 10;
+
 /// Why a blob could not be stored or read.
 #[derive(Debug, Error)]
 pub enum ContentError {
@@ -140,6 +143,30 @@ impl Content {
             .map_err(failed("read", &path))?;
         verify(digest, &bytes)?;
         Ok(bytes)
+    }
+
+    /// Reads a blob of any size to verify its digest.
+    pub(crate) fn verify(&self, digest: &Digest) -> Result<(), ContentError> {
+        let mut file = self.open(digest)?;
+        let path = self.path(digest);
+        let mut digester = digest.algorithm().digester();
+        let mut piece = vec![0; PIECE];
+        loop {
+            let count = file.read(&mut piece).map_err(failed("read", &path))?;
+            let bytes = piece.get(..count).unwrap_or_default();
+            if bytes.is_empty() {
+                break;
+            }
+            digester.update(bytes);
+        }
+        let found = digester.finish();
+        if found == *digest {
+            return Ok(());
+        }
+        Err(ContentError::Digest {
+            expected: digest.clone(),
+            found,
+        })
     }
 
     /// Stores the bytes of a small blob, after their size and digest were verified.

@@ -18,6 +18,7 @@ use thiserror::Error;
 use crate::content::ContentError;
 use crate::images::{ImageError, Platforms};
 use crate::layers::LayerError;
+use crate::leases::{LeaseError, Leases, Resource};
 use crate::meta::{ImageRecord, Namespace};
 use crate::oci::Digest;
 use crate::store::Store;
@@ -77,6 +78,9 @@ pub enum ExportError {
     /// A blob could not be found.
     #[error(transparent)]
     Content(#[from] ContentError),
+    /// The images could not be leased.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// An image cannot be used.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -115,6 +119,19 @@ pub struct ExportOptions {
 
 /// Writes images.
 pub fn export(
+    store: &Store,
+    images: &[ImageRecord],
+    destination: &Destination,
+    options: &ExportOptions,
+) -> Result<(), ExportError> {
+    let leases = Leases::new(store, options.namespace.clone());
+    let names = images.iter().map(|image| Resource::image(&image.name));
+    let lease = leases.hold("export", names.collect())?;
+    write(store, images, destination, options)?;
+    Ok(lease.end()?)
+}
+
+fn write(
     store: &Store,
     images: &[ImageRecord],
     destination: &Destination,

@@ -23,6 +23,7 @@ pub mod oci;
 pub mod overlay;
 mod publish;
 pub mod pull;
+pub mod push;
 pub mod registry;
 pub mod snapshots;
 pub mod source;

@@ -7,6 +7,7 @@
 
 mod auth;
 mod blob;
+mod body;
 mod challenge;
 mod client;
 mod credentials;
@@ -14,6 +15,7 @@ mod endpoint;
 mod error;
 mod fetch;
 mod hosts;
+mod push;
 mod redirect;
 mod request;
 mod resolve;
@@ -21,12 +23,14 @@ mod retry;
 mod stat;
 mod token;
 mod transport;
+mod upload;
 
 pub use blob::Blob;
 pub use client::{Client, Options};
 pub use credentials::{Credentials, CredentialsError, Secret};
 pub use error::{Error, Refusal};
 pub use hosts::{HostsError, default_hosts_dirs};
+pub use push::{Pushed, PushedBlob};
 pub use redirect::RedirectFault;
 pub use retry::Policy;
 pub use token::TokenFault;

@@ -22,7 +22,9 @@ pub(super) use image::{ImageCommand, ImagesArguments};
 pub(super) use lease::{LeaseCommand, ResourceArguments};
 pub(super) use pull::{PullArguments, UnpackArguments};
 pub(super) use select::FilterArguments;
-pub(super) use transfer::{ExportArguments, FormatArgument, ImageCommitArguments, ImportArguments};
+pub(super) use transfer::{
+    ExportArguments, FormatArgument, ImageCommitArguments, ImportArguments, PushArguments,
+};
 
 /// Container images as ordinary directories, through FUSE.
 #[derive(Debug, Parser)]
@@ -51,6 +53,8 @@ pub(super) struct GlobalArguments {
 pub(super) enum Command {
     /// Fetch an image and unpack it into the store
     Pull(PullArguments),
+    /// Send an image to a registry
+    Push(PushArguments),
     /// Write images to an OCI layout or an archive
     Export(ExportArguments),
     /// Take all images of an OCI layout or an archive into the store

@@ -20,6 +20,8 @@ use crate::meta::MetaError;
 use crate::mounts::MountsError;
 use crate::overlay::OverlayError;
 use crate::pull::PullError;
+use crate::push::PushError;
+use crate::registry;
 use crate::snapshots::SnapshotError;
 use crate::source::SourceError;
 use crate::store::{StoreError, SweepError};
@@ -81,6 +83,10 @@ pub(super) enum CliError {
     Commit(#[from] CommitError),
     #[error(transparent)]
     Export(#[from] ExportError),
+    #[error(transparent)]
+    Push(#[from] PushError),
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
     #[error("an archive is not written to a terminal")]
     Terminal,
     #[error("read stdin")]
@@ -119,6 +125,8 @@ impl CliError {
             Self::Lease(error) => error.hint(),
             Self::Commit(error) => error.hint(),
             Self::Export(error) => error.hint(),
+            Self::Push(error) => error.hint(),
+            Self::Registry(error) => error.hint(),
             Self::Source(error) => error.hint(),
             Self::Names(_) => {
                 Some("without --name they get the names that they were exported with")

@@ -207,6 +207,12 @@ impl Client {
         served.urls = descriptor.urls.len();
     }
 
+    /// Returns how long to wait after the `made`th failure in a row, or nothing when it is the
+    /// last.
+    pub(super) fn wait(&self, made: u32, failure: Failure) -> Option<Duration> {
+        self.0.policy.wait(made, failure)
+    }
+
     /// Sends a request to one server until there is an answer that is a success, or that will
     /// not change. Where there are other servers to ask, it is sent once.
     pub(super) async fn send(
@@ -337,10 +343,15 @@ async fn hop(
             builder = builder.header(header::AUTHORIZATION, grant.header.clone());
         }
     }
+    let taken = request.body.as_ref().and_then(|body| body.taken());
     if let Some(body) = &request.body {
-        builder = builder.body((body.0)());
+        builder = builder.body(body.make());
     }
-    endpoint.transport().send(builder, url, &request.what).await
+    let transport = endpoint.transport();
+    match taken {
+        None => transport.send(builder, url, &request.what).await,
+        Some(taken) => transport.upload(builder, url, &request.what, taken).await,
+    }
 }
 
 /// Returns a new authorization after the `round`th refusal of one request. A second one only

@@ -48,23 +48,7 @@ impl Route {
     /// Goes on to the target of a `Location` header.
     pub(super) fn follow(&mut self, location: Option<&str>) -> Result<(), RedirectFault> {
         let location = location.ok_or(RedirectFault::Location)?;
-        let mut next = self
-            .current
-            .join(location)
-            .map_err(|_| RedirectFault::Location)?;
-        match (self.current.scheme(), next.scheme()) {
-            ("https", "http") => return Err(RedirectFault::Downgrade(host_of(&next))),
-            (_, "http" | "https") => {}
-            (_, other) => return Err(RedirectFault::Scheme(other.to_owned())),
-        }
-        if next.host().is_none() {
-            return Err(RedirectFault::Location);
-        }
-        next.set_fragment(None);
-        // A name and a password in the URL would be sent as Basic credentials.
-        if next.set_username("").is_err() || next.set_password(None).is_err() {
-            return Err(RedirectFault::Location);
-        }
+        let next = target_of(&self.current, location)?;
         self.visited
             .push(std::mem::replace(&mut self.current, next));
         if self.visited.contains(&self.current) {
@@ -75,6 +59,25 @@ impl Route {
         }
         Ok(())
     }
+}
+
+/// Returns the URL that a `Location` header leads to from another one.
+pub(super) fn target_of(from: &Url, location: &str) -> Result<Url, RedirectFault> {
+    let mut next = from.join(location).map_err(|_| RedirectFault::Location)?;
+    match (from.scheme(), next.scheme()) {
+        ("https", "http") => return Err(RedirectFault::Downgrade(host_of(&next))),
+        (_, "http" | "https") => {}
+        (_, other) => return Err(RedirectFault::Scheme(other.to_owned())),
+    }
+    if next.host().is_none() {
+        return Err(RedirectFault::Location);
+    }
+    next.set_fragment(None);
+    // A name and a password in the URL would be sent as Basic credentials.
+    if next.set_username("").is_err() || next.set_password(None).is_err() {
+        return Err(RedirectFault::Location);
+    }
+    Ok(next)
 }
 
 /// Returns the host of a URL, with its port unless that is the scheme's own.

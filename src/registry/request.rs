@@ -3,8 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Url};
+
+use super::body::{FileBody, Taken};
 
 /// A request for something in the repository.
 #[derive(Clone, Debug)]
@@ -29,9 +32,36 @@ pub(super) enum Target {
     Url(Url),
 }
 
-/// Makes the body of a request, again for each time that it is sent.
+/// The body of a request, which may be sent again.
 #[derive(Clone)]
-pub(super) struct Body(pub(super) Arc<dyn Fn() -> reqwest::Body + Send + Sync>);
+pub(super) enum Body {
+    /// A few bytes.
+    Bytes(Bytes),
+    /// Bytes of a file, and how far they were taken.
+    File(Taken, Arc<dyn Fn() -> FileBody + Send + Sync>),
+}
+
+impl Body {
+    /// Returns a body that is made anew each time that it is sent.
+    pub(super) fn new(taken: Taken, make: impl Fn() -> FileBody + Send + Sync + 'static) -> Self {
+        Self::File(taken, Arc::new(make))
+    }
+
+    pub(super) fn make(&self) -> reqwest::Body {
+        match self {
+            Self::Bytes(bytes) => bytes.clone().into(),
+            Self::File(_, make) => reqwest::Body::wrap(make()),
+        }
+    }
+
+    /// Returns what tells whether the body is being taken, where that may last.
+    pub(super) fn taken(&self) -> Option<&Taken> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::File(taken, _) => Some(taken),
+        }
+    }
+}
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,9 +9,13 @@ use std::time::Duration;
 
 use reqwest::{ClientBuilder, Response, Url, header};
 
+use super::body::Taken;
 use super::error::Error;
 use super::hosts::Tls;
 use super::redirect::host_of;
+
+/// How many times as long as bytes of a body are waited for an upload may stand still.
+const PATIENCE: u32 = 5;
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +124,42 @@ impl Transport {
                 what: what.to_owned(),
                 after,
             }),
+        }
+    }
+
+    /// Sends a request with a large body, which may take as long as it likes while it goes on.
+    pub(super) async fn upload(
+        &self,
+        request: reqwest::RequestBuilder,
+        url: &Url,
+        what: &str,
+        taken: &Taken,
+    ) -> Result<Response, Error> {
+        let mut sending = std::pin::pin!(request.send());
+        let mut position = taken.position();
+        let mut quiet = Duration::ZERO;
+        loop {
+            let step = self.timeouts.stall;
+            match tokio::time::timeout(step, &mut sending).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(error)) => {
+                    let error = error.without_url();
+                    return Err(unreachable(host_of(url), what.to_owned(), error));
+                }
+                Err(_) if taken.position() != position => {
+                    position = taken.position();
+                    quiet = Duration::ZERO;
+                }
+                Err(_) => quiet += step,
+            }
+            // Behind the last byte the registry may still have to put the blob in its place.
+            if quiet >= step * PATIENCE {
+                return Err(Error::TimedOut {
+                    host: host_of(url),
+                    what: what.to_owned(),
+                    after: quiet,
+                });
+            }
         }
     }
 

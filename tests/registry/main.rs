@@ -4,5 +4,6 @@
 
 mod faults;
 mod mirrors;
+mod push;
 #[path = "../support/registry.rs"]
 mod support;

@@ -31,6 +31,8 @@ enum Fault {
     Chunked,
     /// The connection ends without an answer.
     Hangup,
+    /// The connection ends after so many bytes of the request's body.
+    CutRequest(usize),
 }
 
 impl Answer {
@@ -95,6 +97,14 @@ impl Answer {
     pub(crate) fn cut_after(self, bytes: usize) -> Self {
         Self {
             fault: Fault::Cut(bytes),
+            ..self
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn cut_request(self, bytes: usize) -> Self {
+        Self {
+            fault: Fault::CutRequest(bytes),
             ..self
         }
     }
@@ -203,7 +213,7 @@ impl Registry {
         let mut stream = stream;
         while let Some(request) = read_request(&mut reader) {
             let is_head = request.method == "HEAD";
-            let answer = self.take(request);
+            let answer = self.take(request, &mut reader);
             if !send(&mut stream, &answer, is_head) {
                 break;
             }
@@ -212,7 +222,26 @@ impl Registry {
         drop(stream.shutdown(Shutdown::Both));
     }
 
-    fn take(&self, request: Request) -> Answer {
+    /// Chooses the answer, and reads as much of the request's body as that wants.
+    fn take(&self, request: Request, reader: &mut BufReader<TcpStream>) -> Answer {
+        let length = request.header("content-length");
+        let length = length.map_or(0, |length| length.parse().unwrap());
+        let (answer, number) = self.choose(request);
+        let wanted = match answer.fault {
+            Fault::CutRequest(bytes) => length.min(bytes),
+            _ => length,
+        };
+        let mut body = vec![0; wanted];
+        // A client that has given up sends no more.
+        if reader.read_exact(&mut body).is_ok() {
+            let body = String::from_utf8(body).unwrap();
+            self.state.lock().unwrap().requests[number].body = body;
+        }
+        answer
+    }
+
+    /// Returns the answer to a request, and the number of the request.
+    fn choose(&self, request: Request) -> (Answer, usize) {
         let mut state = self.state.lock().unwrap();
         let full = request.line();
         let bare = full.split('?').next().unwrap_or_default().to_owned();
@@ -226,14 +255,17 @@ impl Registry {
         } else {
             bare
         };
-        match state.scripts.get_mut(&key) {
+        let number = state.requests.len() - 1;
+        let answer = match state.scripts.get_mut(&key) {
             None => Answer::refusal(404, "not scripted"),
             Some(answers) if answers.len() > 1 => answers.remove(0),
             Some(answers) => answers[0].clone(),
-        }
+        };
+        (answer, number)
     }
 }
 
+/// Reads a request but for its body.
 fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     let mut line = String::new();
     reader
@@ -251,22 +283,17 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         };
         headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
     }
-    let length = headers
-        .get("content-length")
-        .map_or(0, |length| length.parse().unwrap());
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
     Some(Request {
         method,
         path,
         headers,
-        body: String::from_utf8(body).unwrap(),
+        body: String::new(),
     })
 }
 
 /// Sends an answer; says whether the connection can be used again.
 fn send(stream: &mut TcpStream, answer: &Answer, is_head: bool) -> bool {
-    if answer.fault == Fault::Hangup {
+    if matches!(answer.fault, Fault::Hangup | Fault::CutRequest(_)) {
         return false;
     }
     let mut head = vec![format!("HTTP/1.1 {} X", answer.status)];
@@ -312,6 +339,6 @@ fn body_of(answer: &Answer) -> Vec<u8> {
             chunked.extend(b"0\r\n\r\n");
             chunked
         }
-        Fault::Nothing | Fault::Hangup => answer.body.clone(),
+        Fault::Nothing | Fault::Hangup | Fault::CutRequest(_) => answer.body.clone(),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::cli::registry::RegistryArguments;
 use crate::commit::ConfigChange;
 use crate::images::Platforms;
 use crate::oci::{Platform, Reference};
@@ -98,6 +99,25 @@ pub(in crate::cli) struct ImportArguments {
     /// Store the image without unpacking it
     #[arg(long)]
     pub(in crate::cli) no_unpack: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(in crate::cli) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct PushArguments {
+    /// Name or digest prefix of the image
+    pub(in crate::cli) image: String,
+    /// What to push it as [default: its name]
+    #[arg(value_name = "REFERENCE")]
+    pub(in crate::cli) to: Option<Reference>,
+    #[command(flatten)]
+    pub(in crate::cli) platforms: PlatformArguments,
+    #[command(flatten)]
+    pub(in crate::cli) registry: RegistryArguments,
+    /// Send blobs in chunks of so many bytes [default: at once, if the registry takes that]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(in crate::cli) chunk_size: Option<u64>,
     /// Show no progress
     #[arg(short, long)]
     pub(in crate::cli) quiet: bool,
