@@ -16,11 +16,11 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::content::ContentError;
-use crate::images::{ImageError, Platforms};
+use crate::images::{ImageError, Platforms, Selection};
 use crate::layers::LayerError;
 use crate::leases::{LeaseError, Leases, Resource};
 use crate::meta::{ImageRecord, Namespace};
-use crate::oci::Digest;
+use crate::oci::{Descriptor, Digest};
 use crate::store::Store;
 
 /// Why images could not be written.
@@ -131,6 +131,18 @@ pub fn export(
     Ok(lease.end()?)
 }
 
+/// Returns the blobs of an image that its copy in an OCI layout needs and that the store has
+/// only as they were unpacked.
+pub fn missing(
+    store: &Store,
+    image: &ImageRecord,
+    platforms: &Platforms,
+) -> Result<Vec<Descriptor>, ExportError> {
+    let (content, layers) = (store.content(), store.layers());
+    let selection = Selection::of(&content, &layers, image, platforms)?;
+    Ok(selection.missing(&content)?)
+}
+
 fn write(
     store: &Store,
     images: &[ImageRecord],
@@ -165,9 +177,8 @@ impl ExportError {
             Self::Missing(_) => {
                 Some("pull the image again, or export with --format docker-archive")
             }
-            Self::Damaged { .. } | Self::Layer(LayerError::Unusable(_)) => {
-                Some("pull the image again")
-            }
+            Self::Damaged { .. } => Some("pull the image again"),
+            Self::Layer(LayerError::Unusable(_)) => Some("`mica image unpack` unpacks the image"),
             Self::Foreign(_) => Some("name an empty directory, or an OCI layout"),
             Self::Image(error) => error.hint(),
             _ => None,

@@ -20,6 +20,7 @@ use crate::images::{ImageError, Platforms, Selection};
 use crate::leases::{HeldLease, LeaseError, Leases, Resource};
 use crate::meta::{ContentRecord, ImageRecord, MetaError, Namespace};
 use crate::oci::{Descriptor, Digest};
+use crate::pull::{self, PullError, fetch_blobs};
 use crate::registry::{self, Client, Pushed, PushedBlob};
 use crate::store::Store;
 
@@ -41,8 +42,13 @@ pub enum PushError {
         found: Digest,
     },
     /// A layer is in the store only as it was unpacked, and the registry does not have it.
-    #[error("the compressed form of layer {0} is not in the store")]
-    Missing(Digest),
+    #[error("the compressed form of layer {digest} is not in the store")]
+    Missing {
+        /// The layer.
+        digest: Digest,
+        /// Why it cannot be fetched again.
+        source: Box<PullError>,
+    },
     /// A blob has been damaged since it was stored.
     #[error("{0} is damaged, and the registry has refused it")]
     Damaged(Digest, #[source] registry::Error),
@@ -71,6 +77,8 @@ pub struct PushOptions {
     /// How many bytes of a blob are sent in one request; all of them where this says nothing
     /// and the registry takes them.
     pub chunk: Option<u64>,
+    /// How to talk to the registry that the image came from, where something is missing.
+    pub registry: registry::Options,
     /// The key space of the records.
     pub namespace: Namespace,
 }
@@ -105,6 +113,7 @@ type Callback = dyn Fn(&Digest, PushState) + Send + Sync;
 #[derive(Debug)]
 struct Context {
     store: Arc<Store>,
+    image: ImageRecord,
     client: Client,
     observer: PushObserver,
     options: PushOptions,
@@ -124,7 +133,7 @@ pub async fn push(
     observer: PushObserver,
 ) -> Result<Descriptor, PushError> {
     let (image, options) = (image.clone(), options.clone());
-    let begin = move || Context::begin(store, &image, client, options, observer);
+    let begin = move || Context::begin(store, image, client, options, observer);
     let context = Arc::new(tokio::task::spawn_blocking(begin).await??);
     let target = context.selection.target.clone();
     if let Some(wanted) = context.client.reference().digest()
@@ -144,7 +153,7 @@ pub async fn push(
 impl Context {
     fn begin(
         store: Arc<Store>,
-        image: &ImageRecord,
+        image: ImageRecord,
         client: Client,
         options: PushOptions,
         observer: PushObserver,
@@ -152,13 +161,14 @@ impl Context {
         let leases = Leases::new(&store, options.namespace.clone());
         let lease = leases.hold("push", vec![Resource::image(&image.name)])?;
         let (content, layers) = (store.content(), store.layers());
-        let selection = Selection::of(&content, &layers, image, &options.platforms)?;
+        let selection = Selection::of(&content, &layers, &image, &options.platforms)?;
         let all = selection.documents.iter().map(|(document, _)| document);
         let all = all.chain(&selection.blobs);
         lease.add(all.map(|part| Resource::content(&part.digest)).collect())?;
         let sources = label::sources(&store, &options.namespace, &selection, client.reference())?;
         Ok(Self {
             store,
+            image,
             client,
             observer,
             options,
@@ -173,11 +183,11 @@ impl Context {
         let digest = &descriptor.digest;
         let content = self.store.content();
         if content.size(digest)? != Some(descriptor.size) {
-            if !self.client.is_pushed(digest).await? {
-                return Err(PushError::Missing(digest.clone()));
+            if self.client.is_pushed(digest).await? {
+                self.observer.tell(digest, PushState::Exists);
+                return Ok(());
             }
-            self.observer.tell(digest, PushState::Exists);
-            return Ok(());
+            self.fetch(descriptor).await?;
         }
         let (observer, told, total) = (self.observer.clone(), digest.clone(), descriptor.size);
         let blob = PushedBlob {
@@ -200,6 +210,18 @@ impl Context {
         };
         self.observer.tell(digest, state);
         Ok(())
+    }
+
+    /// Fetches a blob that the store has only as it was unpacked.
+    async fn fetch(&self, descriptor: &Descriptor) -> Result<(), PushError> {
+        let (store, namespace) = (&self.store, &self.options.namespace);
+        let wanted = std::slice::from_ref(descriptor);
+        let (registry, observer) = (&self.options.registry, pull::Observer::default());
+        let fetched = fetch_blobs(store, namespace, &self.image, wanted, registry, &observer);
+        fetched.await.map_err(|source| PushError::Missing {
+            digest: descriptor.digest.clone(),
+            source: Box::new(source),
+        })
     }
 
     /// Finds out whether a blob that the registry has refused is what its digest stands for.
@@ -263,7 +285,7 @@ impl PushError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Registry(error) => error.hint(),
-            Self::Missing(_) | Self::Damaged(..) => Some("pull the image again"),
+            Self::Missing { .. } | Self::Damaged(..) => Some("pull the image again"),
             Self::Image(error) => error.hint(),
             _ => None,
         }

@@ -4,8 +4,12 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use super::arguments::{ExportArguments, FormatArgument};
-use super::{CliError, Session};
-use crate::export::{Destination, ExportFormat, ExportOptions, export};
+use super::pull::in_runtime;
+use super::{CliError, Session, progress};
+use crate::export::{Destination, ExportFormat, ExportOptions, export, missing};
+use crate::meta::ImageRecord;
+use crate::pull::fetch_blobs;
+use crate::registry;
 
 pub(super) fn run(session: &Session, arguments: &ExportArguments) -> Result<(), CliError> {
     let path = &arguments.output;
@@ -34,5 +38,31 @@ pub(super) fn run(session: &Session, arguments: &ExportArguments) -> Result<(), 
     for image in &arguments.images {
         records.push(images.resolve(image)?);
     }
+    if format != ExportFormat::DockerArchive {
+        fetch(session, &records, &options)?;
+    }
     Ok(export(&session.store, &records, &destination, &options)?)
+}
+
+/// Fetches the blobs that the store has only as they were unpacked.
+fn fetch(
+    session: &Session,
+    images: &[ImageRecord],
+    options: &ExportOptions,
+) -> Result<(), CliError> {
+    let registry = registry::Options {
+        hosts_dirs: registry::default_hosts_dirs(),
+        ..registry::Options::default()
+    };
+    let (store, namespace) = (&session.store, &session.namespace);
+    for image in images {
+        let missing = missing(store, image, &options.platforms)?;
+        if missing.is_empty() {
+            continue;
+        }
+        let observer = progress::observer(true);
+        let work = fetch_blobs(store, namespace, image, &missing, &registry, &observer);
+        in_runtime(async { work.await.map_err(CliError::from) })?;
+    }
+    Ok(())
 }

@@ -27,6 +27,7 @@ pub(super) fn run(session: &Session, arguments: &PushArguments) -> Result<(), Cl
     let options = PushOptions {
         platforms: arguments.platforms.platforms(),
         chunk: arguments.chunk_size,
+        registry: arguments.registry.options(),
         namespace: session.namespace.clone(),
     };
     let observer = progress::push_observer(arguments.quiet);

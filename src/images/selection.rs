@@ -109,11 +109,19 @@ impl Selection {
         }
     }
 
-    /// Returns the size of all documents and blobs, in bytes.
-    pub fn size(&self) -> u64 {
-        let documents = self.documents.iter().map(|(descriptor, _)| descriptor.size);
-        let blobs = self.blobs.iter().map(|blob| blob.size);
-        documents.chain(blobs).fold(0, u64::saturating_add)
+    /// Returns the blobs that the store has only as they were unpacked.
+    pub(crate) fn missing(&self, content: &Content) -> Result<Vec<Descriptor>, ContentError> {
+        let mut missing = Vec::new();
+        for blob in self
+            .blobs
+            .iter()
+            .filter(|blob| !blob.media_type.is_foreign())
+        {
+            if content.size(&blob.digest)? != Some(blob.size) {
+                missing.push(blob.clone());
+            }
+        }
+        Ok(missing)
     }
 }
 

@@ -126,10 +126,11 @@ impl DockerArchive {
             if names.is_empty() {
                 names.push(name::of_image([], files.path(), None));
             }
+            let tag = image.tags().next().filter(|_| !is_one);
             let archive = Self {
                 files: Arc::clone(files),
                 name: names.first()?.clone(),
-                tag: image.tags().next().filter(|_| !is_one).map(str::to_owned),
+                tag: tag.map(str::to_owned),
                 image,
                 contents: Mutex::new(None),
             };

@@ -56,7 +56,11 @@ fn a_snapshot_lives_on_the_command_line() {
         assert_eq!(mica.json(["snapshot", "usage", "key"])[0]["inodes"], 2);
         snapshot(&["label", "key", "a=1", "b=2"]);
         let labels = &mica.json(["snapshot", "label", "key", "a="])["labels"];
-        assert_eq!(labels, &serde_json::json!({"b": "2"}));
+        let image = mica.json(["images"])[0]["name"].clone();
+        assert_eq!(
+            labels,
+            &serde_json::json!({"b": "2", "io.mica/image": image})
+        );
 
         assert_eq!(
             snapshot(&["commit", "name", "key", "--label", "c=3"]),
