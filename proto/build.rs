@@ -1,0 +1,30 @@
+//! Compiles `protos/` without `protoc`.
+
+use std::error::Error;
+
+const FILES: [&str; 14] = [
+    "containerd/events/events.proto",
+    "containerd/services/content.proto",
+    "containerd/services/diff.proto",
+    "containerd/services/events.proto",
+    "containerd/services/images.proto",
+    "containerd/services/introspection.proto",
+    "containerd/services/leases.proto",
+    "containerd/services/namespaces.proto",
+    "containerd/services/snapshots.proto",
+    "containerd/services/streaming.proto",
+    "containerd/services/transfer.proto",
+    "containerd/services/version.proto",
+    "containerd/types/transfer.proto",
+    "containerd/types/types.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=protos");
+    let files = protox::compile(FILES, ["protos"])?;
+    tonic_prost_build::configure()
+        .bytes(".containerd.services.content.v1")
+        .include_file("packages.rs")
+        .compile_fds(files)?;
+    Ok(())
+}
