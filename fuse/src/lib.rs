@@ -12,7 +12,9 @@ extern crate self as mica_fuse;
 
 mod active;
 mod attr;
+mod catalog;
 mod error;
+mod forest;
 mod ids;
 mod kernel;
 mod layer;
@@ -20,6 +22,7 @@ mod merge;
 mod reply;
 mod request;
 pub mod session;
+mod shown;
 mod sys;
 pub mod tar;
 mod tree;
@@ -29,7 +32,9 @@ pub mod semantics {}
 
 pub use active::{ActiveView, Ownership, Upper, UpperOptions, XattrSpace};
 pub use attr::{Attr, FileType, Ino, Timestamp};
+pub use catalog::{Catalog, Item};
 pub use error::{Error, Result};
+pub use forest::Forest;
 pub use ids::{IdMap, IdMapError, IdMaps, IdRange};
 pub use layer::Layer;
 pub use layer::directory::{DirectoryLayer, DirectoryMarks};
@@ -38,5 +43,6 @@ pub use layer::packed::{
 };
 pub use reply::{DirEntry, Entry, Listing, Opened, Reply, Segment, StatFs};
 pub use request::{Caller, NodeId, Operation, Request, SetAttr, SetTime, Whence};
+pub use shown::Shown;
 pub use tree::{Appearance, Tree};
 pub use view::{Access, FileReader, View, ViewOptions};

@@ -11,6 +11,8 @@ use crate::{Attr, FileType, Ino, NodeId, Result};
 pub enum Reply<'a> {
     /// A name was found.
     Entry(Entry),
+    /// A name was found, which may stand for something else the next time.
+    Fleeting(Entry),
     /// A name is not there; the kernel may remember that.
     Absent,
     /// The attributes of the node.
@@ -46,10 +48,11 @@ pub enum Reply<'a> {
     Silent,
 }
 
-/// How the kernel is to read and write an open file.
+/// How the kernel is to read and write an open file, or to list an open directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opened {
-    /// Whether what the kernel has cached of the node's contents is still true.
+    /// Whether what the kernel has cached of the node's contents is still true, and is to
+    /// be kept.
     pub keep_cache: bool,
     /// The registered file that the kernel reads and writes by itself.
     pub backing: Option<i32>,

@@ -147,7 +147,9 @@ pub enum Operation<'a> {
         input: &'a [u8],
         room: u32,
     },
-    /// Open or close a directory, or flush a file: nothing is to be done.
+    /// Open a directory.
+    OpenDir,
+    /// Close a directory, or flush a file: nothing is to be done.
     Nothing,
     /// An operation that this crate has no answer to.
     Unknown { opcode: u32 },

@@ -7,6 +7,7 @@
 mod error;
 mod handover;
 pub(crate) mod handshake;
+mod introduction;
 mod mountinfo;
 mod mountpoint;
 mod options;
@@ -18,20 +19,19 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tracing::{debug, warn};
+use tracing::warn;
 
 pub use error::MountError;
 pub use handover::Handover;
+pub(crate) use introduction::Introduction;
 pub use mountinfo::{Device, Mount, mounts};
 pub use mountpoint::resolve;
 pub use options::{CacheMode, MountOptions, Transport};
 pub use stop::StopHandle;
 pub use unmount::{Busy, unmount};
 
-use crate::Tree;
+use crate::Shown;
 pub use crate::kernel::Statistics;
-use crate::kernel::backing::Backings;
-use crate::kernel::notify::Notifier;
 use crate::kernel::ring::Rings;
 use unmount::unmount_if;
 
@@ -41,11 +41,11 @@ pub const FILE_SYSTEM_TYPE: &str = "fuse.mica";
 /// What the read-ahead of a mount is raised to, in KiB, where that is allowed.
 const READ_AHEAD_KIB: u32 = 1024;
 
-/// A tree that is mounted. The kernel has the answer to INIT; its requests wait until
+/// Trees that are mounted. The kernel has the answer to INIT; its requests wait until
 /// [`Session::serve`] is called.
 #[derive(Debug)]
 pub struct Session {
-    tree: Arc<Tree>,
+    shown: Shown,
     mount: Mounted,
     descriptor: Arc<OwnedFd>,
     options: MountOptions,
@@ -66,22 +66,23 @@ struct Mounted {
 }
 
 impl Session {
-    /// Mounts `tree` at `mountpoint` and answers INIT.
+    /// Mounts a tree or a forest at `mountpoint` and answers INIT.
     ///
-    /// The layers of the tree are open already, so a layer below the mount point does
+    /// The layers of a tree are open already, so a layer below the mount point does
     /// not matter.
     pub fn mount(
-        tree: Arc<Tree>,
+        shown: impl Into<Shown>,
         mountpoint: &Path,
         options: &MountOptions,
     ) -> Result<Self, MountError> {
+        let shown = shown.into();
         let mut options = options.clone();
         // A view answers no open, so the kernel would truncate on its own word.
-        options.writable &= tree.is_writable();
+        options.writable &= shown.is_writable();
         let point = mountpoint::check(mountpoint, &options)?;
         let stop = stop::Stop::new().map_err(MountError::system("make a pipe", &point))?;
         let rings = options.rings(handshake::MAX_WRITE as usize);
-        let agreed = handshake::mount(&point, &options, tree.has_xattrs(), rings.is_some())?;
+        let agreed = handshake::mount(&point, &options, shown.has_xattrs(), rings.is_some())?;
         let file_system_type = options.file_system_type();
         let is_made = |mount: &Mount| mount.file_system_type == file_system_type;
         let device = device_of(&point, is_made)
@@ -93,9 +94,9 @@ impl Session {
         };
         raise_read_ahead(device);
         let descriptor = Arc::new(agreed.descriptor);
-        introduce(&tree, &options, &descriptor);
+        shown.introduce(Introduction::of(&options, &descriptor));
         Ok(Self {
-            tree,
+            shown,
             mount,
             descriptor,
             options,
@@ -132,26 +133,6 @@ impl Session {
             "duplicate the stop pipe of",
             self.mountpoint(),
         ))
-    }
-}
-
-/// Gives a writable tree its ways to the kernel: to tell what changed, and to have files
-/// read and written without it, where that was asked for and is allowed.
-fn introduce(tree: &Tree, options: &MountOptions, descriptor: &Arc<OwnedFd>) {
-    let Some(active) = tree.active() else {
-        return;
-    };
-    active.set_notifier(Notifier::of(descriptor));
-    if options.cache == CacheMode::Writeback {
-        active.set_behind();
-    }
-    if !options.writable || options.cache != CacheMode::Passthrough {
-        return;
-    }
-    match Backings::of(descriptor) {
-        Ok(backings) => active.set_backings(backings),
-        // Only a matter of speed: without privilege, or of a kernel that cannot.
-        Err(errno) => debug!("pass nothing through: {errno}"),
     }
 }
 

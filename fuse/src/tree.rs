@@ -8,6 +8,7 @@ mod appearance;
 
 pub use appearance::Appearance;
 
+use std::fmt;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -19,7 +20,13 @@ use crate::{ActiveView, Error, NodeId, Operation, Reply, Request, Result, View};
 pub struct Tree {
     views: Views,
     appearance: Appearance,
+    _held: Option<Box<dyn Held>>,
 }
+
+/// What is only kept.
+trait Held: fmt::Debug + Send + Sync {}
+
+impl<T: fmt::Debug + Send + Sync> Held for T {}
 
 /// What is behind a tree.
 #[derive(Debug)]
@@ -35,6 +42,16 @@ impl Tree {
     #[must_use]
     pub fn with_appearance(self, appearance: Appearance) -> Self {
         Self { appearance, ..self }
+    }
+
+    /// Returns the tree, which keeps a value until it is dropped itself: a lock on what it
+    /// shows.
+    #[must_use]
+    pub fn holding(self, held: impl fmt::Debug + Send + Sync + 'static) -> Self {
+        Self {
+            _held: Some(Box::new(held)),
+            ..self
+        }
     }
 
     /// Answers a request, as [`View::answer`].
@@ -65,6 +82,7 @@ impl Tree {
         Self {
             views,
             appearance: Appearance::default(),
+            _held: None,
         }
     }
 

@@ -152,6 +152,25 @@ pub(crate) struct NotifyInvalInodeOut {
     pub(crate) len: i64,
 }
 
+/// `struct fuse_notify_inval_entry_out`; the name follows, ended by NUL.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct NotifyInvalEntryOut {
+    pub(crate) parent: u64,
+    /// The length of the name without its end.
+    pub(crate) namelen: u32,
+    pub(crate) flags: u32,
+}
+
+/// `struct fuse_notify_prune_out`; node numbers follow.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct NotifyPruneOut {
+    pub(crate) count: u32,
+    pub(crate) padding: u32,
+    pub(crate) spare: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use std::mem::size_of;

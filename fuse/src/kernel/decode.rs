@@ -198,7 +198,8 @@ fn operation<'a>(code: u32, body: &mut Body<'a>) -> Option<Operation<'a>> {
         opcode::ACCESS => attributes::access(body),
         opcode::LSEEK => files::lseek(body),
         opcode::IOCTL => files::ioctl(body),
-        opcode::OPENDIR | opcode::RELEASEDIR | opcode::FLUSH => Some(Operation::Nothing),
+        opcode::OPENDIR => Some(Operation::OpenDir),
+        opcode::RELEASEDIR | opcode::FLUSH => Some(Operation::Nothing),
         unknown => Some(Operation::Unknown { opcode: unknown }),
     }
 }

@@ -104,6 +104,14 @@ fn body<'r>(
 ) -> std::result::Result<Vec<Segment<'r>>, Errno> {
     match reply {
         Reply::Entry(entry) => push(head, &entry_out(&entry, validity)),
+        Reply::Fleeting(entry) => push(
+            head,
+            &abi::EntryOut {
+                entry_valid: 0,
+                entry_valid_nsec: 0,
+                ..entry_out(&entry, validity)
+            },
+        ),
         Reply::Absent => push(head, &absent(validity)),
         Reply::Attr(attr) => push(
             head,
@@ -135,6 +143,9 @@ fn body<'r>(
         }
         Reply::StatFs(statfs) => push(head, &statfs_out(&statfs)),
         Reply::Offset(offset) => push(head, &abi::LseekOut { offset }),
+        Reply::Opened(opened) if question.opcode == opcode::OPENDIR => {
+            push(head, &open_directory_out(opened));
+        }
         Reply::Opened(opened) => push(head, &open_out(opened)),
         Reply::Created(entry, opened) => {
             push(head, &entry_out(&entry, validity));
@@ -189,6 +200,19 @@ fn open_out(opened: Opened) -> abi::OpenOut {
         fh: 0,
         open_flags,
         backing_id: opened.backing.unwrap_or(0),
+    }
+}
+
+/// A listing is only kept where both flags say so.
+fn open_directory_out(opened: Opened) -> abi::OpenOut {
+    abi::OpenOut {
+        fh: 0,
+        open_flags: if opened.keep_cache {
+            fopen::KEEP_CACHE | fopen::CACHE_DIR
+        } else {
+            0
+        },
+        backing_id: 0,
     }
 }
 

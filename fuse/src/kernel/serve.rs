@@ -19,7 +19,7 @@ use super::device::{Device, Sent, Taken};
 use super::encode::{encode, encode_done, encode_error};
 use super::pace::Pace;
 use super::statistics::Statistics;
-use crate::{Segment, Tree, sys};
+use crate::{Segment, Shown, sys};
 
 /// Messages in a row without a pause after which the watch calls a helper.
 const BACKLOG: u32 = 2;
@@ -27,7 +27,7 @@ const BACKLOG: u32 = 2;
 /// What the threads of one session share.
 #[derive(Debug)]
 pub(crate) struct Service<'s> {
-    pub(crate) tree: &'s Tree,
+    pub(crate) shown: &'s Shown,
     pub(crate) crew: &'s Crew,
     /// Where a companion pays.
     pub(crate) company: Option<&'s Company>,
@@ -199,7 +199,7 @@ impl<'s> Server<'s> {
             Ok(Message::Ask(question)) => question,
             Ok(Message::Forget(nodes)) => {
                 for request in nodes {
-                    if let Err(error) = self.service.tree.answer(&request) {
+                    if let Err(error) = self.service.shown.route(request.node).answer(&request) {
                         debug!(node = request.node.0, "forget: {error}");
                     }
                 }
@@ -221,13 +221,13 @@ impl<'s> Server<'s> {
                 };
             }
         };
-        if has_watch && self.service.tree.may_wait(&question.request) {
+        let route = self.service.shown.route(question.request.node);
+        if has_watch && route.may_wait(&question.request) {
             self.service.crew.hand_over_watch();
             has_watch = false;
         }
-        let answer = self.service.tree.answer(&question.request);
-        let validity = self.service.tree.timeout().into();
-        let Some(data) = encode(&question, answer, validity, &mut self.head) else {
+        let answer = route.answer(&question.request);
+        let Some(data) = encode(&question, answer, route.timeout().into(), &mut self.head) else {
             return Ok(stay(has_watch));
         };
         if has_watch && !data.iter().all(is_at_hand) {
@@ -240,7 +240,7 @@ impl<'s> Server<'s> {
             Sent::Unreadable => {
                 error!(
                     "{}: data is shorter than the index says",
-                    self.service.tree.describe(question.request.node)
+                    route.describe(question.request.node)
                 );
                 refuse(&self.device, question.unique, Errno::IO)?;
                 Ok(stay(has_watch))

@@ -49,7 +49,7 @@ impl Session {
     /// Fails where the mount was not made to be held ([`MountOptions::held`]), or the tree
     /// is not one of packed layers alone.
     pub fn handover(&self) -> Result<Handover, MountError> {
-        if !self.options.held || !self.tree.is_derived() {
+        if !self.options.held || !self.shown.is_derived() {
             return Err(MountError::NotTransferable {
                 point: self.mount.point.clone(),
             });
@@ -78,7 +78,7 @@ impl Session {
         }
         let stop = stop::Stop::new().map_err(MountError::system("make a pipe", &point))?;
         Ok(Self {
-            tree,
+            shown: tree.into(),
             mount: Mounted {
                 point,
                 device: handover.device,

@@ -59,7 +59,7 @@ impl Session {
         let crew = Crew::default();
         let company = self.options.company();
         let service = Service {
-            tree: &self.tree,
+            shown: &self.shown,
             crew: &crew,
             company: company.as_ref(),
             statistics: &self.statistics,

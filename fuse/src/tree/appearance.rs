@@ -120,6 +120,7 @@ pub(super) fn shown<'a>(appearance: &'a Appearance, reply: Reply<'a>) -> Reply<'
     match reply {
         Reply::Attr(attr) => Reply::Attr(appearance.attr(attr)),
         Reply::Entry(entry) => Reply::Entry(appearance.entry(entry)),
+        Reply::Fleeting(entry) => Reply::Fleeting(appearance.entry(entry)),
         Reply::Created(entry, opened) => Reply::Created(appearance.entry(entry), opened),
         Reply::Listing(listing) => Reply::Listing(appearance.listing(listing)),
         Reply::Absent

@@ -16,8 +16,8 @@ use mica_fuse::session::{
     unmount,
 };
 use mica_fuse::{
-    Access, ActiveView, Builder, DirectoryLayer, Layer, PackedLayer, Tree, Upper, UpperOptions,
-    View, ViewOptions,
+    Access, ActiveView, Builder, DirectoryLayer, Forest, Layer, PackedLayer, Tree, Upper,
+    UpperOptions, View, ViewOptions,
 };
 use rustix::fs::SeekFrom;
 use tempfile::TempDir;
@@ -25,6 +25,7 @@ use tempfile::TempDir;
 use crate::transport::usual_transport;
 
 /// Two directory layers in a temporary directory.
+#[derive(Debug)]
 pub(crate) struct Stage {
     root: Arc<TempDir>,
 }
@@ -62,7 +63,12 @@ impl Stage {
 
     /// Returns the same layers below an upper of their own.
     pub(crate) fn active_view(&self) -> Arc<Tree> {
-        let paths = ["active/upper", "active/work"].map(|name| self.root().join(name));
+        Arc::new(self.active_tree("active"))
+    }
+
+    /// Returns the same layers below the upper of that name.
+    pub(crate) fn active_tree(&self, name: &str) -> Tree {
+        let paths = ["upper", "work"].map(|part| self.root().join(name).join(part));
         for path in &paths {
             fs::create_dir_all(path).unwrap();
         }
@@ -70,11 +76,15 @@ impl Stage {
         let upper = Upper::open(upper, work, UpperOptions::default()).unwrap();
         let access = Access::Enforce;
         let active = ActiveView::open(layers_of(self.root()), upper, ViewOptions { access });
-        Arc::new(active.unwrap().into())
+        active.unwrap().into()
     }
 
     /// Returns the same layers packed.
     pub(crate) fn packed_view(&self) -> Arc<Tree> {
+        Arc::new(self.packed_tree())
+    }
+
+    pub(crate) fn packed_tree(&self) -> Tree {
         tree_of(["upper", "lower"].map(|name| pack(self.root(), name)))
     }
 
@@ -105,6 +115,11 @@ impl Served {
 
     pub(crate) fn start_tree(stage: &Stage, tree: Arc<Tree>, options: &MountOptions) -> Self {
         let session = mount(tree, &stage.point(), options);
+        Self::run(session, Some(Arc::clone(&stage.root)))
+    }
+
+    pub(crate) fn start_forest(stage: &Stage, forest: Arc<Forest>, options: &MountOptions) -> Self {
+        let session = Session::mount(forest, &stage.point(), options).unwrap();
         Self::run(session, Some(Arc::clone(&stage.root)))
     }
 
@@ -228,18 +243,18 @@ fn make_layers(root: &Path) {
 
 /// Returns what [`Stage::packed_view`] made below `root`.
 pub(crate) fn packed_again(root: &Path) -> Arc<Tree> {
-    tree_of(["upper", "lower"].map(|name| {
+    Arc::new(tree_of(["upper", "lower"].map(|name| {
         let directory = File::open(root.join(format!("{name}.packed"))).unwrap();
         Layer::Packed(Arc::new(
             PackedLayer::open(directory.as_fd(), name).unwrap(),
         ))
-    }))
+    })))
 }
 
-fn tree_of(layers: [Layer; 2]) -> Arc<Tree> {
+fn tree_of(layers: [Layer; 2]) -> Tree {
     let access = Access::Enforce;
     let view = View::open(layers.into(), ViewOptions { access });
-    Arc::new(view.unwrap().into())
+    view.unwrap().into()
 }
 
 /// Packs the directory of that name into `<name>.packed`.

@@ -14,6 +14,7 @@ pub(crate) const FSYNC_FDATASYNC: u32 = 1 << 0;
 /// Bits of `fuse_open_out.open_flags`.
 pub(crate) mod fopen {
     pub(crate) const KEEP_CACHE: u32 = 1 << 1;
+    pub(crate) const CACHE_DIR: u32 = 1 << 3;
     pub(crate) const PASSTHROUGH: u32 = 1 << 7;
 }
 

@@ -165,7 +165,7 @@ fn requests() {
             },
             0,
         ),
-        ("opendir", opcode::OPENDIR, &[0; 8], Operation::Nothing, 0),
+        ("opendir", opcode::OPENDIR, &[0; 8], Operation::OpenDir, 0),
         ("flush", opcode::FLUSH, &[0; 24], Operation::Nothing, 0),
         (
             "releasedir",

@@ -269,12 +269,13 @@ fn answer(service: &Service<'_>, slot: &mut Slot<'_>, head: &mut Vec<u8>, wait: 
             return fill(slot, head);
         }
     };
-    if wait == Wait::Refuse && service.tree.may_wait(&question.request) {
+    let route = service.shown.route(question.request.node);
+    if wait == Wait::Refuse && route.may_wait(&question.request) {
         return false;
     }
     let (unique, node) = (question.unique, question.request.node);
-    let answer = service.tree.answer(&question.request);
-    let data = encode(&question, answer, service.tree.timeout().into(), head);
+    let answer = route.answer(&question.request);
+    let data = encode(&question, answer, route.timeout().into(), head);
     let Some(data) = data else {
         encode_done(unique, head);
         return fill(slot, head);
@@ -283,10 +284,7 @@ fn answer(service: &Service<'_>, slot: &mut Slot<'_>, head: &mut Vec<u8>, wait: 
         return false;
     }
     if let Err(errno) = slot.fill(head, &data) {
-        error!(
-            "{}: answer with contents: {errno}",
-            service.tree.describe(node)
-        );
+        error!("{}: answer with contents: {errno}", route.describe(node));
         encode_error(unique, Errno::IO, head);
         return fill(slot, head);
     }

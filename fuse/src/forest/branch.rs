@@ -1,0 +1,209 @@
+//! What the catalogue of a forest describes: directories, small files, links.
+//!
+//! All of it is read-only and belongs to the user who serves.
+
+use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+
+use crate::view::{LONGEST_NAME, sized};
+use crate::{
+    Attr, Catalog, DirEntry, Error, FileType, Ino, Listing, Opened, Operation, Reply, Result,
+    Segment, StatFs, Timestamp, Whence,
+};
+
+/// A node that is no tree's. A file is another node when it has another content.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Branch {
+    path: Arc<[u8]>,
+    file_type: FileType,
+    /// The content of a file, or the target of a link.
+    content: Arc<[u8]>,
+}
+
+/// Returns the directory that a path is in, and its last name.
+pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => {
+            let (above, name) = path.split_at(slash);
+            (above, name.get(1..).unwrap_or_default())
+        }
+        None => (b"", path),
+    }
+}
+
+impl Branch {
+    pub(super) fn directory(path: &[u8]) -> Self {
+        Self::new(path, FileType::Directory, b"")
+    }
+
+    pub(super) fn file(path: &[u8], bytes: &[u8]) -> Self {
+        Self::new(path, FileType::Regular, bytes)
+    }
+
+    pub(super) fn symlink(path: &[u8], target: &[u8]) -> Self {
+        Self::new(path, FileType::Symlink, target)
+    }
+
+    fn new(path: &[u8], file_type: FileType, content: &[u8]) -> Self {
+        Self {
+            path: path.into(),
+            file_type,
+            content: content.into(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Returns the path of a name in this directory, or `ENOTDIR`, `ENAMETOOLONG`.
+    pub(super) fn below(&self, name: &[u8]) -> Result<Vec<u8>> {
+        if self.file_type != FileType::Directory {
+            return Err(Error::Refused(Errno::NOTDIR));
+        }
+        if name.len() > LONGEST_NAME {
+            return Err(Error::Refused(Errno::NAMETOOLONG));
+        }
+        Ok(join(&self.path, name))
+    }
+
+    pub(super) fn attr(&self) -> Attr {
+        let (permissions, nlink) = match self.file_type {
+            FileType::Directory => (0o555, 2),
+            FileType::Symlink => (0o777, 1),
+            _ => (0o444, 1),
+        };
+        let size = self.content.len() as u64;
+        let never = Timestamp::default();
+        Attr {
+            ino: ino(&self.path),
+            size,
+            blocks: size.div_ceil(512),
+            atime: never,
+            mtime: never,
+            ctime: never,
+            mode: self.file_type.mode_bits() | permissions,
+            nlink,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            rdev: 0,
+        }
+    }
+
+    /// Answers all that asks neither for names nor for nodes.
+    pub(super) fn answer(&self, operation: Operation<'_>) -> Result<Reply<'_>> {
+        let is_file = self.file_type == FileType::Regular;
+        match operation {
+            change if super::lone::changes(&change) => Err(Error::Refused(Errno::ROFS)),
+            Operation::GetAttr => Ok(Reply::Attr(self.attr())),
+            Operation::ReadLink if self.file_type == FileType::Symlink => {
+                Ok(Reply::Bytes(Cow::Borrowed(&self.content)))
+            }
+            Operation::Read { offset, size } if is_file => Ok(self.read(offset, size)),
+            Operation::Seek { offset, whence } if is_file => Ok(Reply::Offset(seek(
+                self.content.len() as u64,
+                offset,
+                whence,
+            )?)),
+            Operation::Open { .. } | Operation::OpenDir => Ok(Reply::Opened(Opened::default())),
+            Operation::StatFs => Ok(Reply::StatFs(StatFs {
+                block_size: 4096,
+                name_length: u32::try_from(LONGEST_NAME).unwrap_or_default(),
+                ..StatFs::default()
+            })),
+            Operation::GetXattr { .. } => Err(Error::Refused(Errno::NODATA)),
+            Operation::ListXattr { size } => sized(Cow::Borrowed(b""), size),
+            Operation::Ioctl { .. } => Err(Error::Refused(Errno::NOTTY)),
+            Operation::Release
+            | Operation::Nothing
+            | Operation::Access { .. }
+            | Operation::Fsync { .. }
+            | Operation::FsyncDir
+            | Operation::SyncFs => Ok(Reply::Done),
+            Operation::Unknown { .. } => Err(Error::Refused(Errno::NOSYS)),
+            _ => Err(Error::Refused(Errno::INVAL)),
+        }
+    }
+
+    fn read(&self, offset: u64, size: u32) -> Reply<'_> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let rest = self.content.get(start..).unwrap_or_default();
+        let wanted = rest.get(..size as usize).unwrap_or(rest);
+        Reply::Data(vec![Segment::Owned(wanted.to_vec())])
+    }
+
+    /// Lists the directory after a cookie, in the order of the hashes of the names, which
+    /// are the cookies too: names that come and go meanwhile do not move the others.
+    pub(super) fn list<'a>(&self, catalog: &dyn Catalog, offset: u64) -> Result<Listing<'a>> {
+        if self.file_type != FileType::Directory {
+            return Err(Error::Refused(Errno::NOTDIR));
+        }
+        let mut entries: Vec<_> = [&b"."[..], b".."]
+            .into_iter()
+            .zip([self.path.as_ref(), split(&self.path).0])
+            .zip(1..)
+            .map(|((name, path), next)| entry(name.to_vec(), path, FileType::Directory, next))
+            .collect();
+        for (name, file_type) in catalog.list(&self.path)? {
+            let path = join(&self.path, &name);
+            let cookie = cookie(&name);
+            entries.push(entry(name, &path, file_type, cookie));
+        }
+        entries.retain(|entry| entry.next > offset);
+        entries
+            .sort_unstable_by(|one, other| (one.next, &one.name).cmp(&(other.next, &other.name)));
+        Ok(Listing {
+            entries: Box::new(entries.into_iter().map(Ok)),
+            give_back: Box::new(|_| {}),
+        })
+    }
+}
+
+/// Returns the offset that a seek in a file without holes comes to, or `ENXIO`.
+pub(super) fn seek(size: u64, offset: u64, whence: Whence) -> Result<u64> {
+    if offset >= size {
+        return Err(Error::Refused(Errno::NXIO));
+    }
+    Ok(match whence {
+        Whence::Data => offset,
+        Whence::Hole => size,
+    })
+}
+
+fn entry<'a>(name: Vec<u8>, path: &[u8], file_type: FileType, next: u64) -> DirEntry<'a> {
+    DirEntry {
+        ino: ino(path),
+        next,
+        file_type,
+        name: Cow::Owned(name),
+        entry: None,
+    }
+}
+
+fn join(above: &[u8], name: &[u8]) -> Vec<u8> {
+    if above.is_empty() {
+        return name.to_vec();
+    }
+    [above, b"/", name].concat()
+}
+
+/// Returns the inode number of a path; the root of a tree has the tree's own instead, as
+/// a mount point has.
+fn ino(path: &[u8]) -> Ino {
+    Ino(hash(path).max(1))
+}
+
+/// Returns the cookie of a name, which comes after those of `.` and `..`. The kernel takes
+/// cookies as signed numbers.
+fn cookie(name: &[u8]) -> u64 {
+    (hash(name) >> 2).max(3)
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
