@@ -80,15 +80,17 @@ class FuseOverlayfs(Kernel):
 
 
 class Mica:
-    """mica over packed layers, pulled beforehand into one store as bench/<image>."""
-    name = "mica"
+    """mica over packed layers, pulled beforehand into one store as bench/<image>; by one way to
+    the kernel if one is named."""
 
-    def __init__(self, program, store, reference):
+    def __init__(self, program, store, reference, transport=None):
+        self.name = f"mica-{transport}" if transport else "mica"
         self.command = [program, "--root", store]
         self.reference = reference
+        self.transport = ["--transport", transport] if transport else []
 
     def mount(self, image, at):
-        subprocess.run([*self.command, "mount", self.reference(image), at], check=True)
+        subprocess.run([*self.command, "mount", *self.transport, self.reference(image), at], check=True)
 
     def server(self, at):
         """Returns the process that serves the mount, as `mica mounts --json` tells."""

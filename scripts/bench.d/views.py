@@ -5,6 +5,7 @@ Cold: caches dropped, then a new mount. Warm: later runs in the same mount. The 
 of every ratio is kernel overlayfs over the same layers. Started by scripts/bench, as root.
 """
 import argparse
+import functools
 import os
 import random
 import subprocess
@@ -176,10 +177,15 @@ def main():
     options = parser.parse_args()
     options.only = [w for w in options.only.split(",") if w]
     options.images = [i for i in options.images.split(",") if i]
+
+    def mica(transport=None):
+        return peer_kinds.Mica(options.mica, options.store, lambda image: f"{options.registry}/{image}:latest", transport)
+
     made = {
         "kernel": lambda: peer_kinds.Kernel(options.trees),
         "fuse-overlayfs": lambda: peer_kinds.FuseOverlayfs(options.trees),
-        "mica": lambda: peer_kinds.Mica(options.mica, options.store, lambda image: f"{options.registry}/{image}:latest"),
+        "mica": mica,
+        **{f"mica-{name}": functools.partial(mica, name) for name in ("ring", "poll", "block")},
     }
     bench = Bench(options, [made[name]() for name in options.peers.split(",")])
     bench.reading()

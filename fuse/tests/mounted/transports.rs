@@ -166,7 +166,7 @@ fn directory_of(served: &Served, number: usize) -> PathBuf {
 
 #[test]
 fn clients_that_are_killed_leave_the_others_what_they_had() {
-    let kills = std::env::var("MICA_TEST_KILLS").map_or(60, |count| count.parse().unwrap());
+    let kills = std::env::var("MICA_TEST_KILLS").map_or(30, |count| count.parse().unwrap());
     with_each(|name, transport| {
         let stage = Stage::new();
         let served = Served::start_tree(&stage, stage.active_view(), &by(transport));
