@@ -19,6 +19,7 @@ pub mod layers;
 pub mod leases;
 pub mod meta;
 pub mod mounts;
+pub mod namespaces;
 pub mod oci;
 pub mod overlay;
 mod publish;

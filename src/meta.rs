@@ -15,6 +15,7 @@
 mod database;
 mod journal;
 mod key;
+mod namespace;
 mod record;
 mod transaction;
 
@@ -32,10 +33,11 @@ use journal::{End, Journal};
 use record::CommitCounter;
 
 pub use database::Damage;
-pub use key::Namespace;
+pub use namespace::{Namespace, NamespaceNameError};
 pub(crate) use record::SnapshotCounter;
 pub use record::{
-    ContentRecord, ImageRecord, Kind, Labels, LeaseRecord, SnapshotId, SnapshotRecord, Usage,
+    ContentRecord, ImageRecord, Kind, Labels, LeaseRecord, NamespaceRecord, SnapshotId,
+    SnapshotRecord, Usage,
 };
 use transaction::Changes;
 pub(crate) use transaction::Transaction;

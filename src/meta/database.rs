@@ -84,6 +84,12 @@ impl Database {
         Ok(found.map(|value| value.to_vec()))
     }
 
+    /// Returns the first key after another.
+    pub(super) fn next_key(&self, after: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        let found = self.call("read", |db| db.get_gt(after))?;
+        Ok(found.map(|(key, _)| key.to_vec()))
+    }
+
     /// Returns all records whose keys begin with `prefix`, sorted.
     pub(super) fn scan(&self, prefix: &[u8]) -> Result<Entries, MetaError> {
         self.call("read", |db| {

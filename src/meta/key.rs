@@ -1,30 +1,6 @@
 //! Keys: `<namespace>\0<kind>\0<name>`, so that one prefix lists one kind.
 
-use serde::{Deserialize, Serialize};
-
-use super::MetaError;
-
-/// A key space of records; blobs and layers are shared between namespaces.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Namespace(String);
-
-impl Default for Namespace {
-    fn default() -> Self {
-        Self("default".to_owned())
-    }
-}
-
-impl Namespace {
-    /// Returns the name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the key space of what all namespaces share; none can have its name.
-    pub(crate) fn shared() -> Self {
-        Self(String::new())
-    }
-}
+use super::{MetaError, Namespace};
 
 /// The kinds of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +10,8 @@ pub(crate) enum Table {
     Content,
     Leases,
     Counters,
+    /// One record for each namespace, in the namespace itself.
+    Namespaces,
 }
 
 impl Table {
@@ -45,8 +23,9 @@ impl Table {
             Self::Content => "content",
             Self::Leases => "leases",
             Self::Counters => "counters",
+            Self::Namespaces => "namespaces",
         };
-        format!("{}\0{kind}\0", namespace.0).into_bytes()
+        format!("{namespace}\0{kind}\0").into_bytes()
     }
 
     /// Returns the key of one record.
@@ -60,6 +39,17 @@ impl Table {
         key.extend_from_slice(name.as_bytes());
         Ok(key)
     }
+}
+
+/// Returns what the keys of all records in a namespace start with.
+pub(crate) fn space(namespace: &Namespace) -> Vec<u8> {
+    format!("{namespace}\0").into_bytes()
+}
+
+/// Returns the namespace of a key; `None` for what all share, or for no key of ours.
+pub(crate) fn namespace_of(key: &[u8]) -> Option<Namespace> {
+    let name = key.split(|byte| *byte == 0).next()?;
+    std::str::from_utf8(name).ok()?.parse().ok()
 }
 
 /// Returns a key as it is shown in messages.

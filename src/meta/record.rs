@@ -139,6 +139,20 @@ pub struct LeaseRecord {
     pub created: Timestamp,
 }
 
+/// A namespace that something was written in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamespaceRecord {
+    /// The name.
+    pub name: String,
+    /// Labels.
+    #[serde(default)]
+    pub labels: Labels,
+}
+
+impl Record for NamespaceRecord {
+    const TABLE: Table = Table::Namespaces;
+}
+
 impl Record for ImageRecord {
     const TABLE: Table = Table::Images;
 }

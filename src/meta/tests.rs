@@ -298,4 +298,33 @@ fn damaged_files_are_errors_or_no_loss_and_never_a_panic() {
     }
     println!("{whole} times no loss, {told} times an error");
     assert!(whole > 0 && told > 0);
+
+#[test]
+fn namespaces_are_those_that_have_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = meta(&dir);
+    let spaces: Vec<Namespace> = ["a", "a-b", "a.b", "a1", "b"]
+        .map(|name| name.parse().unwrap())
+        .to_vec();
+    meta.write(|t| {
+        for namespace in &spaces {
+            t.put(namespace, "s", &snapshot("s"))?;
+        }
+        assert_eq!(t.namespaces()?, spaces, "in the same transaction");
+        t.put(&Namespace::shared(), "c", &snapshot("c"))
+    })
+    .unwrap();
+    meta.write(|t| {
+        assert_eq!(t.namespaces()?, spaces);
+        t.clear(&spaces[0])?;
+        assert!(!t.has_namespace(&spaces[0])?);
+        assert!(t.has_any::<SnapshotRecord>(&spaces[1])?);
+        assert!(!t.has_any::<ImageRecord>(&spaces[1])?);
+        assert_eq!(t.namespaces()?, spaces[1..]);
+        Ok::<_, MetaError>(())
+    })
+    .unwrap();
+    assert_eq!(meta.read(Transaction::namespaces).unwrap(), spaces[1..]);
+    let shared = meta.read(|t| t.list::<SnapshotRecord>(&Namespace::shared()));
+    assert_eq!(shared.unwrap().len(), 1, "no namespace");
 }

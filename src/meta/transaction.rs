@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
-use super::MetaError;
 use super::database::Database;
-use super::key::Namespace;
-use super::record::{Record, decode, encode};
+use super::key::{Table, namespace_of, space};
+use super::record::{NamespaceRecord, Record, decode, encode};
+use super::{Labels, MetaError, Namespace};
 use crate::events::Event;
 
 /// Changes by key; `None` stands for a removed record.
@@ -68,7 +69,13 @@ impl<'d> Transaction<'d> {
             .collect()
     }
 
-    /// Writes a record, whether or not there is one of this name.
+    /// Says whether there is any record of one kind.
+    pub(crate) fn has_any<R: Record>(&self, namespace: &Namespace) -> Result<bool, MetaError> {
+        self.has_key(&R::TABLE.prefix(namespace))
+    }
+
+    /// Writes a record, whether or not there is one of this name; the first makes its
+    /// namespace.
     pub(crate) fn put<R: Record>(
         &self,
         namespace: &Namespace,
@@ -78,7 +85,79 @@ impl<'d> Transaction<'d> {
         let key = R::TABLE.key(namespace, name)?;
         let bytes = encode(&key, record)?;
         self.changes.borrow_mut().insert(key, Some(bytes));
+        if R::TABLE == Table::Namespaces || namespace.is_shared() {
+            return Ok(());
+        }
+        let name = namespace.as_str();
+        if self.find::<NamespaceRecord>(namespace, name)?.is_none() {
+            let record = NamespaceRecord {
+                name: name.to_owned(),
+                labels: Labels::new(),
+            };
+            self.put(namespace, name, &record)?;
+        }
         Ok(())
+    }
+
+    /// Lists the namespaces that have records, sorted by name.
+    pub(crate) fn namespaces(&self) -> Result<Vec<Namespace>, MetaError> {
+        let mut found = Vec::new();
+        // Past the last key of a namespace stands the first of the next.
+        let mut after = vec![1];
+        while let Some(key) = self.next_key(&after)? {
+            after = key.split(|byte| *byte == 0).next().unwrap_or(&key).to_vec();
+            after.push(1);
+            found.extend(namespace_of(&key));
+        }
+        // `a.b` sorts before `a` as the beginning of a key.
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    /// Says whether a namespace has records.
+    pub(crate) fn has_namespace(&self, namespace: &Namespace) -> Result<bool, MetaError> {
+        self.has_key(&space(namespace))
+    }
+
+    /// Removes all records of a namespace.
+    pub(crate) fn clear(&self, namespace: &Namespace) -> Result<(), MetaError> {
+        let prefix = space(namespace);
+        let mut after = prefix.clone();
+        while let Some(key) = self
+            .next_key(&after)?
+            .filter(|key| key.starts_with(&prefix))
+        {
+            after.clone_from(&key);
+            self.changes.borrow_mut().insert(key, None);
+        }
+        Ok(())
+    }
+
+    /// Says whether any key starts with a prefix.
+    fn has_key(&self, prefix: &[u8]) -> Result<bool, MetaError> {
+        let next = self.next_key(prefix)?;
+        Ok(next.is_some_and(|key| key.starts_with(prefix)))
+    }
+
+    /// Returns the first key after another, with the changes of this transaction.
+    fn next_key(&self, after: &[u8]) -> Result<Option<Vec<u8>>, MetaError> {
+        let changes = self.changes.borrow();
+        let mut position = after.to_vec();
+        loop {
+            let stored = self.database.next_key(&position)?;
+            let written = changes
+                .range::<[u8], _>((Bound::Excluded(position.as_slice()), Bound::Unbounded))
+                .next();
+            let first = match (&stored, written) {
+                (Some(stored), Some((written, _))) => stored.min(written).clone(),
+                (Some(key), None) | (None, Some((key, _))) => key.clone(),
+                (None, None) => return Ok(None),
+            };
+            match changes.get(&first) {
+                Some(None) => position = first,
+                _ => return Ok(Some(first)),
+            }
+        }
     }
 
     /// Removes the record of this name, if there is one.

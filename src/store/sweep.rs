@@ -17,7 +17,9 @@ use super::{LockError, Store};
 use crate::content::ContentError;
 use crate::images::{self, ImageError};
 use crate::layers::LayerError;
-use crate::meta::{ContentRecord, ImageRecord, MetaError, Namespace, SnapshotId, SnapshotRecord};
+use crate::meta::{
+    ContentRecord, ImageRecord, MetaError, Namespace, SnapshotId, SnapshotRecord, Transaction,
+};
 use crate::oci::{DiffId, Digest};
 use crate::publish;
 use crate::snapshots::{self, Directories, SnapshotError};
@@ -75,7 +77,6 @@ pub struct Swept {
 #[derive(Debug, Default)]
 struct Marked {
     blobs: BTreeSet<Digest>,
-    chains: BTreeSet<String>,
     layers: BTreeSet<DiffId>,
     directories: BTreeSet<SnapshotId>,
 }
@@ -128,34 +129,42 @@ impl Store {
 
     /// Finds what the images need and forgets the records of everything else.
     fn mark(&self) -> Result<Marked, SweepError> {
-        let namespace = Namespace::default();
         self.meta().write(|transaction| {
             let mut marked = Marked::default();
-            for image in transaction.list::<ImageRecord>(&namespace)? {
-                images::reachable(
-                    &self.content(),
-                    &image.target,
-                    &mut marked.blobs,
-                    &mut marked.chains,
-                )?;
-            }
-            let all = transaction.list::<SnapshotRecord>(&namespace)?;
-            let needed = snapshots::needed(&all, &marked.chains);
-            for snapshot in all {
-                if needed.contains(&snapshot.name) {
-                    marked.layers.extend(snapshot.layer);
-                    marked.directories.extend(snapshot.id);
-                } else {
-                    transaction.remove::<SnapshotRecord>(&namespace, &snapshot.name)?;
-                }
-            }
-            for record in transaction.list::<ContentRecord>(&namespace)? {
-                if !marked.blobs.contains(&record.digest) {
-                    transaction.remove::<ContentRecord>(&namespace, &record.digest.to_string())?;
-                }
+            for namespace in transaction.namespaces()? {
+                self.mark_namespace(transaction, &namespace, &mut marked)?;
             }
             Ok(marked)
         })
+    }
+
+    fn mark_namespace(
+        &self,
+        transaction: &Transaction,
+        namespace: &Namespace,
+        marked: &mut Marked,
+    ) -> Result<(), SweepError> {
+        let (mut blobs, mut chains) = (BTreeSet::new(), BTreeSet::new());
+        for image in transaction.list::<ImageRecord>(namespace)? {
+            images::reachable(&self.content(), &image.target, &mut blobs, &mut chains)?;
+        }
+        let all = transaction.list::<SnapshotRecord>(namespace)?;
+        let needed = snapshots::needed(&all, &chains);
+        for snapshot in all {
+            if needed.contains(&snapshot.name) {
+                marked.layers.extend(snapshot.layer);
+                marked.directories.extend(snapshot.id);
+            } else {
+                transaction.remove::<SnapshotRecord>(namespace, &snapshot.name)?;
+            }
+        }
+        for record in transaction.list::<ContentRecord>(namespace)? {
+            if !blobs.contains(&record.digest) {
+                transaction.remove::<ContentRecord>(namespace, &record.digest.to_string())?;
+            }
+        }
+        marked.blobs.extend(blobs);
+        Ok(())
     }
 
     fn expire_ingests(&self) -> Result<(), SweepError> {
