@@ -16,6 +16,7 @@ mod import;
 mod layer;
 mod lease;
 mod mount;
+mod namespace;
 mod output;
 mod overlay;
 mod progress;
@@ -58,7 +59,7 @@ impl Session {
         Ok(Self {
             store: Arc::new(Store::open(&root)?),
             output: Output::new(global.json),
-            namespace: Namespace::default(),
+            namespace: global.namespace.clone(),
         })
     }
 
@@ -136,6 +137,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Snapshot(command) => snapshot::run(&session()?, command),
         Command::Layer(command) => layer::run(&session()?, command),
         Command::Content(command) => content::run(&session()?, command),
+        Command::Namespace(command) => namespace::run(&session()?, command),
         Command::Lease(command) => lease::run(&session()?, command),
         Command::Events(arguments) => events::run(session()?, arguments),
     }

@@ -1,90 +1,42 @@
 //! The content store: compressed blobs by digest, and those that are on their way.
 //!
 //! A file under `content/blobs` was complete, had its digest and was on the disk
-//! before it got its name. What is being fetched stands in an [`Ingest`], which
-//! survives the process and is taken up again. Whether a blob is *used* is a matter
-//! of the records ([`crate::meta`]); a blob in no record is garbage, yet a pull
-//! that needs it uses it.
+//! before it got its name. What is being written stands in an [`Ingest`], which
+//! survives the process and is taken up again.
+//!
+//! The files ([`Content`]) are shared by all namespaces. Which blobs a namespace *has* is
+//! a matter of its records ([`Blobs`]), by containerd's rules and under its policy
+//! "shared": who asks to write a blob that the store has already need not send it. A blob
+//! in no record is garbage, yet whoever needs it may use it.
 
+mod blobs;
+mod error;
 mod ingest;
 mod record;
-mod select;
 mod staged;
+mod writer;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use thiserror::Error;
-
-use crate::oci::{Descriptor, Digest, ParseDigestError};
+use crate::oci::{Descriptor, Digest};
 use crate::publish;
-use crate::store::{self, LockError, Locks};
+use crate::store::{self, Locks};
 
+use ingest::Request;
+
+pub use blobs::Blobs;
+pub use error::ContentError;
 pub(crate) use ingest::Ingest;
 pub use ingest::IngestStatus;
 pub(crate) use record::record;
 pub(crate) use staged::{SealedBlob, StagedBlob};
+pub use writer::Writer;
 
 /// Bytes that are read at once.
 const PIECE: usize = 256 << 10;
-
-/// Why a blob could not be stored or read.
-#[derive(Debug, Error)]
-pub enum ContentError {
-    /// A system call on a blob or an ingest failed.
-    #[error("{operation} {}", path.display())]
-    Io {
-        /// What was tried, as a verb.
-        operation: &'static str,
-        /// What it was tried on.
-        path: PathBuf,
-        /// The failure.
-        source: io::Error,
-    },
-    /// The store does not have the blob.
-    #[error("blob {0} is not in the store")]
-    NotFound(Digest),
-    /// There are fewer or more bytes than the descriptor says.
-    #[error("blob {digest} has {found} bytes, its descriptor says {expected}")]
-    Size {
-        /// The expected digest.
-        digest: Digest,
-        /// The size in the descriptor.
-        expected: u64,
-        /// The bytes received; for a blob that is too long, those at which it was given up.
-        found: u64,
-    },
-    /// The bytes are others than the digest stands for.
-    #[error("blob {expected} has the wrong content: its digest is {found}")]
-    Digest {
-        /// The expected digest.
-        expected: Digest,
-        /// The digest of the bytes.
-        found: Digest,
-    },
-    /// A document is too large to be held in memory.
-    #[error("blob {digest} has {size} bytes, more than the {limit} allowed for a document")]
-    TooLarge {
-        /// The blob.
-        digest: Digest,
-        /// Its size.
-        size: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// The name of a file in the store is not a digest.
-    #[error("a file in {} is not named by a digest", path.display())]
-    Name {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong with the name.
-        source: ParseDigestError,
-    },
-    /// A lock could not be had.
-    #[error(transparent)]
-    Lock(#[from] LockError),
-}
 
 /// The blobs of a store.
 #[derive(Debug, Clone)]
@@ -188,12 +140,13 @@ impl Content {
     /// Takes up the download of a blob, or begins it; waits while another process
     /// is at it.
     pub(crate) async fn ingest(&self, descriptor: &Descriptor) -> Result<Ingest, ContentError> {
-        Ingest::open(self, descriptor).await
-    }
-
-    /// Lists the downloads that were begun and not finished.
-    pub fn ingests(&self) -> Result<Vec<IngestStatus>, ContentError> {
-        ingest::list(&self.ingests)
+        let request = Request::pull(descriptor);
+        let lock = self.locks.wait_exclusive(&request.lock_name()).await?;
+        let mut ingest = Ingest::open(self, &request, Arc::new(lock))?;
+        if ingest.resumed() > descriptor.size {
+            ingest.truncate()?;
+        }
+        Ok(ingest)
     }
 
     /// Lists the digests of all blobs on the disk, whether recorded or not.

@@ -88,6 +88,13 @@ pub(crate) fn updated(
     checked(labels)
 }
 
+/// Makes an update with the field mask that names the given labels.
+pub(crate) fn masked<T>(labels: &Labels, update: impl FnOnce(&[&str]) -> T) -> T {
+    let mask: Vec<String> = labels.keys().map(|key| format!("labels.{key}")).collect();
+    let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
+    update(&mask)
+}
+
 /// Does what one path of a field mask says to the map called `map`: `MAP` replaces it,
 /// `MAP.KEY` takes over one pair. Says whether the path is one of this map; empty values
 /// are left for [`checked`] to remove.

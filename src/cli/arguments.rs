@@ -3,6 +3,7 @@
 mod content;
 mod image;
 mod lease;
+mod namespace;
 mod pull;
 mod select;
 mod transfer;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
+use crate::meta::Namespace;
 use crate::mounts::{AccessMode, TransportMode};
 use crate::oci::DiffId;
 use crate::overlay::Call;
@@ -20,6 +22,7 @@ use crate::overlay::Call;
 pub(super) use content::ContentCommand;
 pub(super) use image::{ImageCommand, ImagesArguments};
 pub(super) use lease::{LeaseCommand, ResourceArguments};
+pub(super) use namespace::NamespaceCommand;
 pub(super) use pull::{PullArguments, UnpackArguments};
 pub(super) use select::FilterArguments;
 pub(super) use transfer::{
@@ -41,6 +44,9 @@ pub(super) struct GlobalArguments {
     /// Directory of the store [default: `/var/lib/mica`, or `$XDG_DATA_HOME/mica`]
     #[arg(long, global = true, value_name = "DIR")]
     pub(super) root: Option<PathBuf>,
+    /// Key space of images, snapshots, blobs and leases
+    #[arg(short, long, global = true, value_name = "NAME", default_value_t)]
+    pub(super) namespace: Namespace,
     /// Print records as JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -81,12 +87,15 @@ pub(super) enum Command {
     /// List, verify and pack layers
     #[command(subcommand)]
     Layer(LayerCommand),
-    /// List and read blobs
+    /// List, read and write blobs
     #[command(subcommand)]
     Content(ContentCommand),
     /// Keep things that no image needs
     #[command(subcommand)]
     Lease(LeaseCommand),
+    /// Separate key spaces of images, snapshots, blobs and leases
+    #[command(subcommand)]
+    Namespace(NamespaceCommand),
     /// Tell what changes in the store, as it happens
     Events(EventsArguments),
 }

@@ -1,53 +1,123 @@
 //! `mica content`.
 
+use std::io::{self, Read as _};
+
 use super::arguments::ContentCommand;
 use super::output::{Output, labels, size, time};
 use super::{CliError, Session};
-use crate::meta::ContentRecord;
+use crate::content::Blobs;
+use crate::filter::Filter;
+use crate::labels::masked;
+use crate::meta::{ContentRecord, Labels};
+use crate::oci::Digest;
+
+/// Bytes read from stdin at a time.
+const CHUNK: usize = 1 << 20;
 
 pub(super) fn run(session: &Session, command: &ContentCommand) -> Result<(), CliError> {
+    let blobs = Blobs::new(&session.store, session.namespace.clone());
     match command {
-        ContentCommand::Ls(arguments) => {
-            let filter = arguments.filter()?;
-            let mut records: Vec<ContentRecord> = session
-                .store
-                .meta()
-                .read(|t| t.list(&session.namespace).map_err(CliError::from))?;
-            records.retain(|record| filter.matches(record));
-            session.output.records(
-                &records,
-                ["DIGEST", "SIZE", "CREATED", "LABELS"],
-                |record| {
-                    let ContentRecord {
-                        digest,
-                        labels: all,
-                        ..
-                    } = record;
-                    [
-                        digest.to_string(),
-                        size(record.size),
-                        time(record.created),
-                        labels(all),
-                    ]
-                },
-            )
+        ContentCommand::Ls(arguments) => list(session, &blobs, &arguments.filter()?),
+        ContentCommand::Info { digest } => info(session, &blobs.info(digest)?),
+        ContentCommand::Get { digest } => Output::copy(blobs.read(digest, 0, None)?),
+        ContentCommand::Label { digest, labels } => {
+            let changes: Labels = labels.iter().cloned().collect();
+            let update = |mask: &[&str]| blobs.update(digest, &changes, mask);
+            info(session, &masked(&changes, update)?)
         }
-        ContentCommand::Info { digest } => {
-            let name = digest.to_string();
-            let found: Option<ContentRecord> = session
-                .store
-                .meta()
-                .read(|t| t.find(&session.namespace, &name).map_err(CliError::from))?;
-            let record = found.ok_or_else(|| CliError::NoRecord(digest.clone()))?;
-            let lines = [
-                ("digest", name),
-                ("size", record.size.to_string()),
-                ("labels", labels(&record.labels)),
-                ("created", time(record.created)),
-                ("updated", time(record.updated)),
-            ];
-            session.output.record(&record, lines)
+        ContentCommand::Rm { digests } => digests.iter().try_for_each(|digest| {
+            blobs.delete(digest)?;
+            Output::line(format!("removed {digest}"))
+        }),
+        ContentCommand::Ingest {
+            reference,
+            expected_size,
+            expected_digest,
+            labels,
+        } => {
+            let labels = labels.iter().cloned().collect();
+            let expected = (*expected_size, expected_digest.as_ref());
+            let record = ingest(&blobs, reference, expected, labels)?;
+            if session.output.is_json() {
+                return Output::json(&record);
+            }
+            Output::line(record.digest)
         }
-        ContentCommand::Get { digest } => Output::copy(session.content().open(digest)?),
+        ContentCommand::Active(arguments) => active(session, &blobs, &arguments.filter()?),
+        ContentCommand::Abort { references } => references.iter().try_for_each(|reference| {
+            blobs.abort(reference)?;
+            Output::line(format!("aborted {reference}"))
+        }),
     }
+}
+
+fn list(session: &Session, blobs: &Blobs, filter: &Filter) -> Result<(), CliError> {
+    session.output.records(
+        &blobs.matching(filter)?,
+        ["DIGEST", "SIZE", "CREATED", "LABELS"],
+        |record| {
+            [
+                record.digest.to_string(),
+                size(record.size),
+                time(record.created),
+                labels(&record.labels),
+            ]
+        },
+    )
+}
+
+fn info(session: &Session, record: &ContentRecord) -> Result<(), CliError> {
+    let lines = [
+        ("digest", record.digest.to_string()),
+        ("size", record.size.to_string()),
+        ("labels", labels(&record.labels)),
+        ("created", time(record.created)),
+        ("updated", time(record.updated)),
+    ];
+    session.output.record(record, lines)
+}
+
+/// Makes a blob of stdin, from its beginning whatever was written before.
+fn ingest(
+    blobs: &Blobs,
+    reference: &str,
+    (size, digest): (u64, Option<&Digest>),
+    labels: Labels,
+) -> Result<ContentRecord, CliError> {
+    let mut writer = blobs.writer(reference, size, digest)?;
+    writer.truncate()?;
+    let mut stdin = io::stdin().lock();
+    let mut buffer = Vec::with_capacity(CHUNK);
+    loop {
+        buffer.clear();
+        stdin
+            .by_ref()
+            .take(CHUNK as u64)
+            .read_to_end(&mut buffer)
+            .map_err(CliError::Input)?;
+        if buffer.is_empty() {
+            return Ok(writer.commit(size, digest, labels)?);
+        }
+        writer.write(&buffer)?;
+    }
+}
+
+fn active(session: &Session, blobs: &Blobs, filter: &Filter) -> Result<(), CliError> {
+    session.output.records(
+        &blobs.statuses(filter)?,
+        ["REF", "SIZE", "TOTAL", "STARTED", "UPDATED"],
+        |status| {
+            let total = match status.total {
+                0 => "-".to_owned(),
+                total => size(total),
+            };
+            [
+                status.reference.clone(),
+                size(status.offset),
+                total,
+                time(status.started),
+                time(status.updated),
+            ]
+        },
+    )
 }

@@ -18,6 +18,7 @@ use crate::layers::LayerError;
 use crate::leases::LeaseError;
 use crate::meta::MetaError;
 use crate::mounts::MountsError;
+use crate::namespaces::NamespaceError;
 use crate::overlay::OverlayError;
 use crate::pull::PullError;
 use crate::push::PushError;
@@ -31,6 +32,8 @@ use crate::store::{StoreError, SweepError};
 pub(super) enum CliError {
     #[error("write results")]
     Output(#[source] io::Error),
+    #[error("read stdin")]
+    Input(#[source] io::Error),
     #[error("write {}", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("resolve {}", path.display())]
@@ -43,8 +46,6 @@ pub(super) enum CliError {
     Interrupted,
     #[error("{failed} of {total} layers are damaged")]
     Damaged { failed: usize, total: usize },
-    #[error("blob {0} has no record")]
-    NoRecord(crate::oci::Digest),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -59,6 +60,8 @@ pub(super) enum CliError {
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
     Image(#[from] ImageError),
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
     #[error(transparent)]
     Filter(#[from] FilterError),
     #[error(transparent)]
@@ -116,6 +119,7 @@ impl CliError {
             }
             Self::Store(StoreError::Homeless) => Some("name a directory by --root"),
             Self::Image(error) => error.hint(),
+            Self::Content(error) => error.hint(),
             Self::Snapshot(error) | Self::Diff(DiffError::Snapshot(error)) => error.hint(),
             Self::Layer(LayerError::Unusable(_))
             | Self::Diff(DiffError::Layer(LayerError::Unusable(_))) => Some("pull the image again"),

@@ -11,6 +11,7 @@ use super::output::{Output, labels, size, time};
 use super::{CliError, Session, mount};
 use crate::filter::Filter;
 use crate::images::ImageError;
+use crate::labels::masked;
 use crate::layers::LayerPlan;
 use crate::meta::{Labels, SnapshotRecord, Usage};
 use crate::snapshots::SnapshotError;
@@ -122,9 +123,8 @@ fn usage(session: &Session, key: Option<&str>) -> Result<(), CliError> {
 }
 
 fn label(session: &Session, key: &str, changes: &Labels) -> Result<(), CliError> {
-    let mask: Vec<String> = changes.keys().map(|key| format!("labels.{key}")).collect();
-    let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
-    let snapshot = session.snapshots().update(key, changes, &mask)?;
+    let update = |mask: &[&str]| session.snapshots().update(key, changes, mask);
+    let snapshot = masked(changes, update)?;
     let lines = [("labels", labels(&snapshot.labels))];
     session.output.record(&snapshot, lines)
 }

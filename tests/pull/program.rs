@@ -69,10 +69,11 @@ impl Mica {
         &self.root
     }
 
-    /// Returns where a partial download of a blob stands.
+    /// Returns where a partial download of a layer stands.
     pub(crate) fn ingest(&self, digest: &Digest) -> PathBuf {
-        let id = format!("sha256-{}", digest.hex());
-        self.root.join("content/ingests").join(id)
+        // Pulls write for all namespaces, so there is none before the reference.
+        let id = Digest::sha256(format!("\0layer-{digest}").as_bytes());
+        self.root.join("content/ingests").join(id.hex())
     }
 
     pub(crate) fn command<S: AsRef<OsStr>>(
