@@ -1,18 +1,23 @@
 //! Images: names for manifests, and what a user may say instead of a name.
 
+mod change;
+mod check;
 mod contents;
 mod select;
 mod selection;
 
-use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::content::{Content, ContentError};
-use crate::meta::{ImageRecord, Labels, Meta, MetaError, Namespace, Transaction};
+use crate::error_class::ErrorClass;
+use crate::labels::LabelError;
+use crate::meta::{ImageRecord, Meta, MetaError, Namespace, Transaction};
 use crate::oci::{
     Descriptor, Digest, DocumentError, ParseReferenceError, Platform, PlatformMatcher, Reference,
 };
 
+pub(crate) use change::record;
+pub use check::{CheckedImage, Completeness, check};
 pub use contents::Contents;
 pub(crate) use contents::reachable;
 pub use selection::{Platforms, Selection};
@@ -26,6 +31,15 @@ pub enum ImageError {
     /// No record fits what the user has said.
     #[error("image {0:?} is not in the store")]
     NotFound(String),
+    /// The name is taken.
+    #[error("image {0:?}: already exists")]
+    AlreadyExists(String),
+    /// The name or target of an image cannot be one.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The labels are none, or something that stays was to be updated.
+    #[error(transparent)]
+    Label(#[from] LabelError),
     /// A digest prefix fits several images.
     #[error("{input:?} fits several images: {}", names.join(", "))]
     Ambiguous {
@@ -85,9 +99,24 @@ impl ImageError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NotFound(_) => Some("`mica images` lists what there is"),
+            Self::AlreadyExists(_) => Some("`mica image tag --force` takes the name away"),
             Self::Ambiguous { .. } => Some("say more of the name or digest"),
             Self::Absent { .. } => Some("pull the image with --all-platforms"),
             _ => None,
+        }
+    }
+
+    /// Returns the class under which containerd reports the error.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::NotFound(_) => ErrorClass::NotFound,
+            Self::AlreadyExists(_) => ErrorClass::AlreadyExists,
+            Self::Invalid(_) | Self::Name { .. } | Self::Ambiguous { .. } => {
+                ErrorClass::InvalidArgument
+            }
+            Self::Label(error) => error.class(),
+            Self::Content(error) => error.class(),
+            _ => ErrorClass::Internal,
         }
     }
 }
@@ -122,8 +151,9 @@ impl Images {
         self.meta.read(|transaction| self.find(transaction, input))
     }
 
-    /// Gives an image a further name, which replaces that name's image.
-    pub fn tag(&self, input: &str, new_name: &str) -> Result<ImageRecord, ImageError> {
+    /// Gives an image a further name, with its labels. A name that is taken is an error,
+    /// or its image is replaced by `force`.
+    pub fn tag(&self, input: &str, new_name: &str, force: bool) -> Result<ImageRecord, ImageError> {
         let name = match new_name.parse::<Reference>() {
             Ok(reference) => reference.to_string(),
             Err(source) => {
@@ -134,8 +164,21 @@ impl Images {
             }
         };
         self.meta.write(|transaction| {
-            let image = self.find(transaction, input)?;
-            Ok(record(transaction, &self.namespace, &name, &image.target)?)
+            let ImageRecord { target, labels, .. } = self.find(transaction, input)?;
+            let taken: Option<ImageRecord> = transaction.find(&self.namespace, &name)?;
+            match taken {
+                Some(_) if force => change::delete(transaction, &self.namespace, &name)?,
+                Some(_) => return Err(ImageError::AlreadyExists(name.clone())),
+                None => {}
+            }
+            let namespace = &self.namespace;
+            Ok(change::create(
+                transaction,
+                namespace,
+                &name,
+                &target,
+                labels,
+            )?)
         })
     }
 
@@ -143,7 +186,7 @@ impl Images {
     pub fn remove(&self, input: &str) -> Result<ImageRecord, ImageError> {
         self.meta.write(|transaction| {
             let image = self.find(transaction, input)?;
-            transaction.remove::<ImageRecord>(&self.namespace, &image.name)?;
+            change::delete(transaction, &self.namespace, &image.name)?;
             Ok(image)
         })
     }
@@ -189,26 +232,6 @@ impl Images {
     }
 }
 
-/// Creates an image record, or gives an existing one a new target; `created` stays.
-pub(crate) fn record(
-    transaction: &Transaction,
-    namespace: &Namespace,
-    name: &str,
-    target: &Descriptor,
-) -> Result<ImageRecord, MetaError> {
-    let now = Timestamp::now();
-    let old: Option<ImageRecord> = transaction.find(namespace, name)?;
-    let image = ImageRecord {
-        name: name.to_owned(),
-        target: target.clone(),
-        labels: Labels::new(),
-        created: old.map_or(now, |old| old.created),
-        updated: now,
-    };
-    transaction.put(namespace, name, &image)?;
-    Ok(image)
-}
-
 fn has_prefix(target: &Descriptor, input: &str) -> bool {
     let digits = input.split_once(':').map_or(input, |(_, digits)| digits);
     let text = target.digest.to_string();
@@ -218,86 +241,4 @@ fn has_prefix(target: &Descriptor, input: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::oci::MediaType;
-    use crate::store::Store;
-
-    fn images(store: &Store) -> Images {
-        Images::new(store.meta(), store.content(), Namespace::default())
-    }
-
-    fn add(store: &Store, name: &str, content: &[u8]) -> ImageRecord {
-        let target = Descriptor::of(MediaType::OCI_MANIFEST, content);
-        store
-            .meta()
-            .write(|t| record(t, &Namespace::default(), name, &target))
-            .unwrap()
-    }
-
-    #[test]
-    fn users_may_say_less_than_the_full_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("s")).unwrap();
-        let debian = add(&store, "docker.io/library/debian:latest", b"debian");
-        add(&store, "localhost:5000/python:3", b"python");
-        let digest = debian.target.digest.clone();
-        let table = [
-            ("full name", "docker.io/library/debian:latest".to_owned()),
-            ("short name", "debian".to_owned()),
-            ("with tag", "debian:latest".to_owned()),
-            ("whole digest", digest.to_string()),
-            ("digits", digest.hex()[..8].to_owned()),
-            (
-                "algorithm and digits",
-                format!("sha256:{}", &digest.hex()[..4]),
-            ),
-        ];
-        for (why, input) in table {
-            assert_eq!(
-                images(&store).resolve(&input).unwrap().name,
-                debian.name,
-                "{why}"
-            );
-        }
-        for (why, input) in [
-            ("other tag", "debian:12"),
-            ("too few digits", &digest.hex()[..3]),
-            ("empty", ""),
-        ] {
-            assert!(
-                matches!(images(&store).resolve(input), Err(ImageError::NotFound(_))),
-                "{why}"
-            );
-        }
-    }
-
-    #[test]
-    fn an_update_keeps_the_time_of_creation() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("s")).unwrap();
-        let old = add(&store, "docker.io/library/a:latest", b"1");
-        let new = add(&store, "docker.io/library/a:latest", b"2");
-        assert_eq!(old.created, new.created);
-        assert!(new.updated > old.updated);
-        assert_ne!(old.target, new.target);
-    }
-
-    #[test]
-    fn two_names_of_one_image_are_not_ambiguous() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("s")).unwrap();
-        let image = add(&store, "docker.io/library/a:latest", b"1");
-        images(&store).tag("a", "b:2").unwrap();
-        assert_eq!(images(&store).resolve("b:2").unwrap().target, image.target);
-        images(&store)
-            .resolve(&image.target.digest.hex()[..12])
-            .unwrap();
-        images(&store).remove("a").unwrap();
-        assert_eq!(images(&store).list().unwrap().len(), 1);
-        assert!(matches!(
-            images(&store).tag("b:2", "UPPER"),
-            Err(ImageError::Name { .. })
-        ));
-    }
-}
+mod tests;

@@ -32,8 +32,6 @@ use crate::store::{StoreError, SweepError};
 pub(super) enum CliError {
     #[error("write results")]
     Output(#[source] io::Error),
-    #[error("read stdin")]
-    Input(#[source] io::Error),
     #[error("write {}", path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("resolve {}", path.display())]

@@ -3,11 +3,13 @@
 use serde::Serialize;
 
 use super::arguments::{ImageCommand, ImagesArguments, UnpackArguments};
-use super::output::{Output, size, time};
+use super::output::{Output, labels, size, time};
 use super::progress;
 use super::pull::in_runtime;
 use super::{CliError, Session, commit};
-use crate::images::Contents;
+use crate::filter::Filter;
+use crate::images::{self, Completeness, Contents};
+use crate::labels::masked;
 use crate::meta::ImageRecord;
 use crate::oci::Platform;
 use crate::pull::{self, Unpack};
@@ -46,10 +48,12 @@ pub(super) fn run(session: &Session, command: &ImageCommand) -> Result<(), CliEr
         ImageCommand::Unpack(arguments) => unpack(session, arguments),
         ImageCommand::Commit(arguments) => commit::run(session, arguments),
         ImageCommand::Rm { images } => remove(session, images),
-        ImageCommand::Tag { image, name } => {
-            let image = session.images().tag(image, name)?;
+        ImageCommand::Tag { image, name, force } => {
+            let image = session.images().tag(image, name, *force)?;
             Output::line(image.name)
         }
+        ImageCommand::Label { image, labels } => label(session, image, labels),
+        ImageCommand::Check(arguments) => check(session, &arguments.filter()?),
     }
 }
 
@@ -91,4 +95,50 @@ fn remove(session: &Session, inputs: &[String]) -> Result<(), CliError> {
         return Output::line("space is freed later: another command uses the store");
     }
     Output::line(format!("freed {}", size(swept.bytes)))
+}
+
+fn label(session: &Session, input: &str, changes: &[(String, String)]) -> Result<(), CliError> {
+    let images = session.images();
+    let wanted = ImageRecord {
+        labels: changes.iter().cloned().collect(),
+        ..images.resolve(input)?
+    };
+    let image = masked(&wanted.labels, |mask| images.update(&wanted, mask))?;
+    let lines = [
+        ("name", image.name.clone()),
+        ("labels", labels(&image.labels)),
+    ];
+    session.output.record(&image, lines)
+}
+
+fn check(session: &Session, filter: &Filter) -> Result<(), CliError> {
+    let checked = images::check(&session.store, &session.namespace, filter)?;
+    session.output.records(
+        &checked,
+        ["NAME", "STATUS", "BLOBS", "SIZE", "UNPACKED"],
+        |image| {
+            let required = image.required.len();
+            let bad = image.missing.len() + image.damaged.len();
+            let blobs = match required {
+                0 => "-".to_owned(),
+                _ => format!("{}/{required}", required.saturating_sub(bad)),
+            };
+            [
+                image.name.clone(),
+                status(image.status).to_owned(),
+                blobs,
+                size(image.size),
+                if image.is_unpacked { "yes" } else { "no" }.to_owned(),
+            ]
+        },
+    )
+}
+
+fn status(status: Completeness) -> &'static str {
+    match status {
+        Completeness::Complete => "complete",
+        Completeness::Incomplete => "incomplete",
+        Completeness::Damaged => "damaged",
+        Completeness::Unavailable => "unavailable",
+    }
 }

@@ -31,7 +31,7 @@ pub(super) fn run(session: &Session, arguments: &ImportArguments) -> Result<(), 
         for other in others {
             let image = session
                 .images()
-                .tag(&name.to_string(), &other.to_string())?;
+                .tag(&name.to_string(), &other.to_string(), true)?;
             Output::line(format!("{} {}", image.target.digest, image.name))?;
         }
     }

@@ -14,7 +14,7 @@ use super::{Content, ContentError, IngestStatus, failed};
 use crate::events::Event;
 use crate::filter::{self, Fields, Filter};
 use crate::labels;
-use crate::meta::{ContentRecord, Labels, Meta, MetaError, Namespace, Transaction};
+use crate::meta::{ContentRecord, Labels, Meta, Namespace, Transaction};
 use crate::oci::Digest;
 use crate::publish;
 use crate::store::{FileLock, LockError, LockName, Store};
@@ -197,26 +197,4 @@ impl Fields for ContentRecord {
             _ => None,
         }
     }
-}
-
-/// Records a blob that a namespace did not have.
-pub(super) fn create(
-    transaction: &Transaction,
-    namespace: &Namespace,
-    digest: &Digest,
-    size: u64,
-    labels: Labels,
-) -> Result<ContentRecord, MetaError> {
-    let now = Timestamp::now();
-    let record = ContentRecord {
-        digest: digest.clone(),
-        size,
-        labels,
-        created: now,
-        updated: now,
-    };
-    transaction.put(namespace, &digest.to_string(), &record)?;
-    let digest = digest.clone();
-    transaction.publish(namespace, Event::ContentCreate { digest, size });
-    Ok(record)
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::events::Event;
 use crate::meta::{ContentRecord, Labels, MetaError, Namespace, Transaction};
 use crate::oci::Digest;
 
@@ -13,17 +14,34 @@ pub(crate) fn record(
     size: u64,
     labels: Labels,
 ) -> Result<(), MetaError> {
-    let now = Timestamp::now();
     let name = digest.to_string();
-    let old: Option<ContentRecord> = transaction.find(namespace, &name)?;
-    let (created, mut all) = old.map_or((now, Labels::new()), |old| (old.created, old.labels));
-    all.extend(labels);
+    let Some(mut record) = transaction.find::<ContentRecord>(namespace, &name)? else {
+        create(transaction, namespace, digest, size, labels)?;
+        return Ok(());
+    };
+    record.size = size;
+    record.labels.extend(labels);
+    record.updated = Timestamp::now();
+    transaction.put(namespace, &name, &record)
+}
+
+/// Records a blob that a namespace did not have.
+pub(super) fn create(
+    transaction: &Transaction,
+    namespace: &Namespace,
+    digest: Digest,
+    size: u64,
+    labels: Labels,
+) -> Result<ContentRecord, MetaError> {
+    let now = Timestamp::now();
     let record = ContentRecord {
-        digest,
+        digest: digest.clone(),
         size,
-        labels: all,
-        created,
+        labels,
+        created: now,
         updated: now,
     };
-    transaction.put(namespace, &name, &record)
+    transaction.put(namespace, &digest.to_string(), &record)?;
+    transaction.publish(namespace, Event::ContentCreate { digest, size });
+    Ok(record)
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::blobs::{self, Blobs};
+use super::blobs::Blobs;
 use super::ingest::{Ingest, Request};
-use super::{ContentError, IngestStatus, failed};
+use super::{ContentError, IngestStatus, failed, record};
 use crate::labels;
 use crate::meta::{ContentRecord, Labels};
 use crate::oci::Digest;
@@ -169,13 +169,8 @@ impl Writer {
                 return Err(ContentError::NotFound(digest.clone()));
             }
             let namespace = &blobs.namespace;
-            Ok(blobs::create(
-                transaction,
-                namespace,
-                &digest,
-                found,
-                labels,
-            )?)
+            let record = record::create(transaction, namespace, digest.clone(), found, labels)?;
+            Ok(record)
         })
     }
 

@@ -1,15 +1,13 @@
 //! The last step: all records of a pull in one transaction.
 
-use jiff::Timestamp;
-
 use super::{Context, Part, Plan, PullError, PullOptions, labels};
-use crate::images;
 use crate::leases::HeldLease;
 use crate::meta::{ContentRecord, Labels, MetaError, Namespace, Transaction};
 use crate::oci::Digest;
 use crate::snapshots;
 use crate::source::Source;
 use crate::store::Store;
+use crate::{content, images};
 
 /// Records an image with its blobs and snapshots; returns the blobs that are given up.
 pub(super) fn commit(
@@ -92,20 +90,12 @@ pub(super) fn put(
     blob: Blob,
     source: Option<&Source>,
 ) -> Result<(), MetaError> {
-    let now = Timestamp::now();
     let name = blob.digest.to_string();
     let old: Option<ContentRecord> = transaction.find(namespace, &name)?;
-    let (created, mut all) = old.map_or((now, Labels::new()), |old| (old.created, old.labels));
+    let mut all = old.map(|old| old.labels).unwrap_or_default();
     all.extend(blob.labels);
     all.extend(source.and_then(|source| labels::distribution(source, &all)));
-    let record = ContentRecord {
-        digest: blob.digest,
-        size: blob.size,
-        labels: all,
-        created,
-        updated: now,
-    };
-    transaction.put(namespace, &name, &record)
+    content::record(transaction, namespace, blob.digest, blob.size, all)
 }
 
 /// Forgets the compressed layers of what was unpacked, as far as no other document refers to

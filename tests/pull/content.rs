@@ -78,3 +78,42 @@ fn namespaces_share_blobs_and_nothing_else() {
     let output = mica.run(["-n", "a/b", "images"]);
     assert_eq!(output.status.code(), Some(2), "no name of a namespace");
 }
+
+#[test]
+fn images_are_labelled_and_checked() {
+    let mut layout = Layout::new();
+    let layer = layout.add_tar(&tar_of(&[("file", b"content")]));
+    layout.finish();
+    let mica = Mica::new();
+    mica.ok(["pull", "-q", &layout.source()]);
+    let name = mica.ok(["images", "-q"]);
+    let name = name.trim_end();
+    let labelled = mica.json(["image", "label", name, "a=1"]);
+    assert_eq!(labelled["labels"], json!({"a": "1"}));
+    assert_eq!(mica.json(["images", "labels.a==1"])[0], labelled);
+    mica.ok(["image", "tag", name, "other:1"]);
+    mica.fails(["image", "tag", name, "other:1"]);
+    mica.ok(["image", "tag", "--force", name, "other:1"]);
+    let check = || mica.json(["image", "check"])[0].clone();
+    let whole = check();
+    assert_eq!(
+        (&whole["status"], &whole["is_unpacked"]),
+        (&"complete".into(), &true.into())
+    );
+    assert_eq!(whole["required"].as_array().unwrap().len(), 3);
+    let blobs = mica.root().join("content/blobs/sha256");
+    fs::write(blobs.join(layer.digest.hex()), b"?").unwrap();
+    let damaged = check();
+    assert_eq!(damaged["status"], "damaged");
+    assert_eq!(damaged["damaged"], json!([layer.digest.to_string()]));
+    fs::remove_file(blobs.join(layer.digest.hex())).unwrap();
+    let incomplete = check();
+    assert_eq!(incomplete["status"], "incomplete");
+    assert_eq!(incomplete["missing"], json!([layer.digest.to_string()]));
+    mica.ok(["snapshot", "ls"]);
+    let text = mica.ok(["image", "check", "name~=other"]);
+    assert!(text.contains("incomplete  2/3"), "{text}");
+    let digest = whole["target"]["digest"].as_str().unwrap().to_owned();
+    fs::remove_file(blobs.join(digest.trim_start_matches("sha256:"))).unwrap();
+    assert_eq!(check()["status"], "unavailable");
+}

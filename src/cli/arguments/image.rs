@@ -40,5 +40,20 @@ pub(in crate::cli) enum ImageCommand {
         image: String,
         /// The further name
         name: String,
+        /// Take the name from the image that has it
+        #[arg(long)]
+        force: bool,
     },
+    /// Set and remove labels of an image
+    Label {
+        /// Name or digest prefix of the image
+        image: String,
+        /// Labels; one without a value is removed
+        #[arg(required = true, value_name = "KEY=VALUE", value_parser = super::label)]
+        labels: Vec<(String, String)>,
+    },
+    /// List which images are complete, and which are unpacked
+    ///
+    /// This looks at what there is and how large it is; digests are not computed.
+    Check(FilterArguments),
 }
