@@ -11,6 +11,7 @@ mod diff;
 mod error;
 mod events;
 mod export;
+mod gc;
 mod image;
 mod import;
 mod layer;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 
 use crate::content::Content;
+use crate::gc::collect_if_due;
 use crate::images::Images;
 use crate::meta::Namespace;
 use crate::mounts;
@@ -123,22 +125,40 @@ fn exit(result: Result<(), CliError>) -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), CliError> {
     let session = || Session::open(&arguments.global);
     match &arguments.command {
-        Command::Pull(pull) => pull::run(&session()?, pull),
+        Command::Pull(pull) => and_collect(&session()?, |session| pull::run(session, pull)),
         Command::Push(arguments) => push::run(&session()?, arguments),
         Command::Export(arguments) => export::run(&session()?, arguments),
-        Command::Import(arguments) => import::run(&session()?, arguments),
+        Command::Import(arguments) => {
+            and_collect(&session()?, |session| import::run(session, arguments))
+        }
         Command::Mount(mount) => mount::run(session()?, mount),
         Command::Umount(umount) => mount::umount(&session()?, umount),
         Command::Mounts => mount::list(&session()?),
         Command::Overlay(overlay) => overlay::run(&overlay.call()),
         Command::Images(images) => image::list(&session()?, images),
-        Command::Image(command) => image::run(&session()?, command),
+        Command::Image(command) => and_collect(&session()?, |session| image::run(session, command)),
         Command::Diff(diff) => diff::run(&session()?, diff),
-        Command::Snapshot(command) => snapshot::run(&session()?, command),
+        Command::Snapshot(command) => {
+            and_collect(&session()?, |session| snapshot::run(session, command))
+        }
         Command::Layer(command) => layer::run(&session()?, command),
         Command::Content(command) => content::run(&session()?, command),
         Command::Namespace(command) => namespace::run(&session()?, command),
-        Command::Lease(command) => lease::run(&session()?, command),
+        Command::Lease(command) => and_collect(&session()?, |session| lease::run(session, command)),
+        Command::Gc(arguments) => gc::run(&session()?, arguments),
         Command::Events(arguments) => events::run(session()?, arguments),
     }
+}
+
+/// Runs a command that writes, and collects garbage if that was not done for long.
+fn and_collect(
+    session: &Session,
+    command: impl FnOnce(&Session) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    command(session)?;
+    if let Err(error) = collect_if_due(&session.store) {
+        // The command has done what it was asked for.
+        tracing::warn!(%error, "collect garbage");
+    }
+    Ok(())
 }

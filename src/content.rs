@@ -165,6 +165,16 @@ impl Content {
         Ok(digests)
     }
 
+    /// Lists the directories of downloads, with the references that they tell.
+    pub(crate) fn ingest_directories(&self) -> Result<Vec<(String, Option<String>)>, ContentError> {
+        ingest::directories(&self.ingests)
+    }
+
+    /// Returns the directory of a download.
+    pub(crate) fn ingest_path(&self, directory: &str) -> PathBuf {
+        self.ingests.join(directory)
+    }
+
     /// Removes a blob; returns its size, or zero when it was not there.
     pub(crate) fn remove(&self, digest: &Digest) -> Result<u64, ContentError> {
         let Some(size) = self.size(digest)? else {

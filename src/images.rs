@@ -19,7 +19,6 @@ use crate::oci::{
 pub(crate) use change::record;
 pub use check::{CheckedImage, Completeness, check};
 pub use contents::Contents;
-pub(crate) use contents::reachable;
 pub use selection::{Platforms, Selection};
 
 /// The fewest hexadecimal digits by which an image may be named.
@@ -182,7 +181,7 @@ impl Images {
         })
     }
 
-    /// Removes a name. What it stood for stays until a sweep.
+    /// Removes a name. What it stood for stays until garbage is collected.
     pub fn remove(&self, input: &str) -> Result<ImageRecord, ImageError> {
         self.meta.write(|transaction| {
             let image = self.find(transaction, input)?;

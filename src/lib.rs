@@ -12,6 +12,7 @@ pub mod error_class;
 pub mod events;
 pub mod export;
 pub mod filter;
+pub mod gc;
 pub mod images;
 mod json_path;
 pub mod labels;

@@ -13,6 +13,7 @@
 //! is garbage.
 
 mod database;
+mod dump;
 mod journal;
 mod key;
 mod namespace;
@@ -33,7 +34,10 @@ use journal::{End, Journal};
 use record::CommitCounter;
 
 pub use database::Damage;
+pub(crate) use dump::{AllRecords, NamespaceRecords};
 pub use namespace::{Namespace, NamespaceNameError};
+#[cfg(test)]
+pub(crate) use record::Roots;
 pub(crate) use record::SnapshotCounter;
 pub use record::{
     ContentRecord, ImageRecord, Kind, Labels, LeaseRecord, NamespaceRecord, SnapshotId,
@@ -42,6 +46,8 @@ pub use record::{
 use transaction::Changes;
 pub(crate) use transaction::Transaction;
 
+/// The name of [`CommitCounter`] among the shared records.
+const COMMITS: &str = "commits";
 /// How long a transaction waits for those of other processes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -163,6 +169,9 @@ impl Meta {
         let end = Self::catch_up(&database, &journal)?;
         let transaction = Transaction::new(&database);
         let value = work(&transaction)?;
+        if is_write {
+            transaction.note_if_first()?;
+        }
         let (changes, events) = transaction.into_changes();
         if is_write && !changes.is_empty() {
             Self::commit(&database, &journal, end, changes)?;
@@ -264,7 +273,7 @@ fn count(changes: &mut Changes, last: u64) -> Result<(), MetaError> {
 }
 
 fn commits_key() -> Result<Vec<u8>, MetaError> {
-    key::Table::Counters.key(&Namespace::shared(), "commits")
+    key::Table::Counters.key(&Namespace::shared(), COMMITS)
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         if !self.is_published {
-            // What stays is removed by the next sweep.
+            // What stays is removed by whoever empties `tmp/` next.
             drop(remove_tree(&self.path));
         }
     }

@@ -7,8 +7,9 @@
 //! Bytes of a blob are read once and go through the whole pipeline as they come. All
 //! layers run at the same time, within a bound; no layer waits for its parent. Until
 //! the commit nothing is visible; a failed or killed pull leaves blobs, layers and
-//! parts of blobs behind, which the next pull takes up and a sweep removes. All that a
-//! pull uses or makes is under its lease before it looks whether it is there.
+//! parts of blobs behind, which the next pull takes up and garbage
+//! collection removes. All that a pull uses or makes is under its lease before it looks
+//! whether it is there.
 //!
 //! Pulls of several processes share work by the locks on a layer and on a blob:
 //! whoever comes second waits, and finds the layer or the blob there.
@@ -35,6 +36,7 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::content::ContentError;
+use crate::gc::{self, GcError};
 use crate::images::Contents;
 use crate::layers::LayerError;
 use crate::leases::{HeldLease, LeaseError, Leases, Resource};
@@ -44,7 +46,7 @@ use crate::oci::{
     WalkError,
 };
 use crate::source::{Source, SourceError};
-use crate::store::{Store, SweepError};
+use crate::store::Store;
 
 pub use demand::fetch_blobs;
 pub use progress::{Observer, State};
@@ -93,7 +95,7 @@ pub enum PullError {
     Meta(#[from] MetaError),
     /// What an earlier pull has left half-made could not be removed.
     #[error(transparent)]
-    Sweep(#[from] SweepError),
+    Gc(#[from] GcError),
     /// A manifest of Docker's first schema cannot be converted.
     #[error("convert the schema-1 manifest {digest}")]
     Schema1 {
@@ -296,7 +298,7 @@ pub async fn pull(
     options: &PullOptions,
     observer: Observer,
 ) -> Result<Pulled, PullError> {
-    store.tidy()?;
+    gc::tidy(&store)?;
     let context = Arc::new(Context {
         store,
         source,

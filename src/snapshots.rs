@@ -28,11 +28,12 @@ use crate::store::Store;
 use chain::find;
 use directory::failed_call;
 
-pub(crate) use chain::{commit_chain, needed};
+pub(crate) use chain::commit_chain;
 pub(crate) use directory::Directories;
 pub use directory::Hold;
 pub use error::SnapshotError;
 pub use mounts::{SnapshotMounts, SnapshotUpper, SnapshotUse};
+pub(crate) use usage::measure;
 
 /// The label that names the snapshot which a prepare is to end in.
 const TARGET: &str = "containerd.io/snapshot.ref";

@@ -7,14 +7,15 @@
 //! meta.sled/   mounts/   events/   locks/   tmp/
 //! ```
 //! The directory belongs to one user (0700). Processes agree by locks on files
-//! ([`lock`]): everyone who uses the store holds it shared, a sweep holds it
-//! alone, so that a sweep never sees something half-made that will be needed.
+//! ([`lock`]). Everyone who uses the store holds it shared; who holds it alone may do
+//! what no user could bear, such as replacing the records. Garbage collection
+//! ([`crate::gc`]) is a user like others; that of older releases needs the store alone, and
+//! does not know of leases.
 
 mod listing;
 mod lock;
 #[cfg(test)]
 mod scale;
-mod sweep;
 
 use std::fs::{self, File};
 use std::io;
@@ -31,7 +32,6 @@ use crate::publish;
 pub(crate) use listing::entries;
 pub use lock::LockError;
 pub(crate) use lock::{FileLock, LockName, Locks};
-pub use sweep::{SweepError, Swept};
 
 /// The version of the directory layout that this program writes and reads.
 const VERSION: u32 = 1;
@@ -77,12 +77,12 @@ pub enum StoreError {
     Lock(#[from] LockError),
 }
 
-/// An open store, held shared: no sweep runs while this value lives.
+/// An open store, held shared.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
     locks: Locks,
-    shared: FileLock,
+    _shared: FileLock,
 }
 
 impl Store {
@@ -116,7 +116,7 @@ impl Store {
         Ok(Self {
             root,
             locks,
-            shared,
+            _shared: shared,
         })
     }
 
@@ -163,7 +163,11 @@ impl Store {
         Events::new(&self.root, self.locks.clone())
     }
 
-    /// Returns the directory of what is half-made; it is emptied now and then.
+    pub(crate) fn locks(&self) -> &Locks {
+        &self.locks
+    }
+
+    /// Returns the directory of what is half-made or half-removed.
     pub(crate) fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }

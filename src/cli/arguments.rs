@@ -1,6 +1,7 @@
 //! The grammar of the command line.
 
 mod content;
+mod gc;
 mod image;
 mod lease;
 mod namespace;
@@ -20,6 +21,7 @@ use crate::oci::DiffId;
 use crate::overlay::Call;
 
 pub(super) use content::ContentCommand;
+pub(super) use gc::GcArguments;
 pub(super) use image::{ImageCommand, ImagesArguments};
 pub(super) use lease::{LeaseCommand, ResourceArguments};
 pub(super) use namespace::NamespaceCommand;
@@ -96,6 +98,8 @@ pub(super) enum Command {
     /// Separate key spaces of images, snapshots, blobs and leases
     #[command(subcommand)]
     Namespace(NamespaceCommand),
+    /// Remove what nothing needs
+    Gc(GcArguments),
     /// Tell what changes in the store, as it happens
     Events(EventsArguments),
 }

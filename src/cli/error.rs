@@ -13,6 +13,7 @@ use crate::diff::DiffError;
 use crate::events::EventsError;
 use crate::export::ExportError;
 use crate::filter::FilterError;
+use crate::gc::GcError;
 use crate::images::ImageError;
 use crate::layers::LayerError;
 use crate::leases::LeaseError;
@@ -25,7 +26,7 @@ use crate::push::PushError;
 use crate::registry;
 use crate::snapshots::SnapshotError;
 use crate::source::SourceError;
-use crate::store::{StoreError, SweepError};
+use crate::store::StoreError;
 
 /// Why a command failed.
 #[derive(Debug, Error)]
@@ -44,10 +45,12 @@ pub(super) enum CliError {
     Interrupted,
     #[error("{failed} of {total} layers are damaged")]
     Damaged { failed: usize, total: usize },
+    #[error("nothing in the store is called {0:?}")]
+    NothingOfThatName(String),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
-    Sweep(#[from] SweepError),
+    Gc(#[from] GcError),
     #[error(transparent)]
     Meta(#[from] MetaError),
     #[error(transparent)]

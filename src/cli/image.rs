@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::arguments::{ImageCommand, ImagesArguments, UnpackArguments};
+use super::gc;
 use super::output::{Output, labels, size, time};
 use super::progress;
 use super::pull::in_runtime;
@@ -90,11 +91,7 @@ fn remove(session: &Session, inputs: &[String]) -> Result<(), CliError> {
         Output::line(format!("removed {}", image.name))?;
     }
     session.store.layers().settle()?;
-    let swept = session.store.sweep()?;
-    if swept.is_deferred {
-        return Output::line("space is freed later: another command uses the store");
-    }
-    Output::line(format!("freed {}", size(swept.bytes)))
+    gc::free(session)
 }
 
 fn label(session: &Session, input: &str, changes: &[(String, String)]) -> Result<(), CliError> {

@@ -10,6 +10,7 @@ use super::arguments::LayerCommand;
 use super::output::{Output, size};
 use super::{CliError, Session};
 use crate::diff;
+use crate::gc;
 use crate::layers::LayerState;
 use crate::oci::DiffId;
 
@@ -68,7 +69,7 @@ fn pack(session: &Session, source: &OsStr) -> Result<(), CliError> {
         .map_err(CliError::Runtime)?
         .block_on(packed)?;
     // Of the directory, unless it is in use; the next one has it then.
-    session.store.sweep()?;
+    gc::collect(&session.store)?;
     Output::line(diff_id)
 }
 

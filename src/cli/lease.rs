@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::arguments::{LeaseCommand, ResourceArguments};
 use super::output::{Output, labels, time};
 use super::{CliError, Session};
+use crate::gc;
 use crate::leases::{EXPIRE, FLAT, LeaseError, Leases, Resource};
 use crate::meta::Labels;
 use crate::publish;
@@ -36,6 +37,7 @@ pub(super) fn run(session: &Session, command: &LeaseCommand) -> Result<(), CliEr
                 leases.delete(id)?;
                 Output::line(format!("removed {id}"))?;
             }
+            gc::collect(&session.store)?;
             Ok(())
         }
         LeaseCommand::Resources { id } => {

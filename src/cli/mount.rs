@@ -7,6 +7,7 @@ use mica_fuse::session::{self, Busy};
 use super::arguments::{MountArguments, UmountArguments};
 use super::output::time;
 use super::pull::in_runtime;
+use super::snapshot::kept;
 use super::{CliError, Session};
 use crate::images::{Contents, ImageError};
 use crate::layers::LayerPlan;
@@ -47,8 +48,7 @@ pub(super) fn run(session: Session, arguments: &MountArguments) -> Result<(), Cl
         None
     };
     let plan = plan(&session, arguments, named)?;
-    // A store held for as long as a mount lives would put off every sweep; the mount holds
-    // its layers by itself.
+    // Not for as long as the mount lives; the mount holds its layers by itself.
     let mut before = Some(session);
     let mounted = if arguments.foreground {
         mounts::serve_here(&plan, |record| {
@@ -121,7 +121,7 @@ fn make_writable(
         None => default_key(&arguments.directory)?,
     };
     let labels = named.image_name().map(base_label);
-    let labels = labels.into_iter().collect();
+    let labels = kept(labels.into_iter().collect());
     named.shown = snapshots.prepare(&key, named.snapshot.as_deref(), labels)?;
     named.snapshot = Some(key.clone());
     Ok(Some(key))

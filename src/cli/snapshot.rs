@@ -10,8 +10,9 @@ use super::mount::base_label;
 use super::output::{Output, labels, size, time};
 use super::{CliError, Session, mount};
 use crate::filter::Filter;
+use crate::gc;
 use crate::images::ImageError;
-use crate::labels::masked;
+use crate::labels::{ROOT, masked};
 use crate::layers::LayerPlan;
 use crate::meta::{Labels, SnapshotRecord, Usage};
 use crate::snapshots::SnapshotError;
@@ -34,16 +35,16 @@ pub(super) fn run(session: &Session, command: &SnapshotCommand) -> Result<(), Cl
             .try_for_each(Output::line),
         SnapshotCommand::Prepare(new) => {
             let (parent, labels) = parent_of(session, new)?;
-            snapshots.prepare(&new.key, parent.as_deref(), labels)?;
+            snapshots.prepare(&new.key, parent.as_deref(), kept(labels))?;
             Output::line(&new.key)
         }
         SnapshotCommand::View(new) => {
             let (parent, labels) = parent_of(session, new)?;
-            snapshots.view(&new.key, parent.as_deref(), labels)?;
+            snapshots.view(&new.key, parent.as_deref(), kept(labels))?;
             Output::line(&new.key)
         }
         SnapshotCommand::Commit { name, key, labels } => {
-            let committed = snapshots.commit(name, key, map(labels))?;
+            let committed = snapshots.commit(name, key, kept(map(labels)))?;
             Output::line(committed.name)
         }
         SnapshotCommand::Diff {
@@ -59,10 +60,14 @@ pub(super) fn run(session: &Session, command: &SnapshotCommand) -> Result<(), Cl
             };
             diff::write_layer(session, key, output, form)
         }
-        SnapshotCommand::Rm { keys } => keys.iter().try_for_each(|key| {
-            snapshots.remove(key)?;
-            Output::line(format!("removed {key}"))
-        }),
+        SnapshotCommand::Rm { keys } => {
+            for key in keys {
+                snapshots.remove(key)?;
+                Output::line(format!("removed {key}"))?;
+            }
+            gc::collect(&session.store)?;
+            Ok(())
+        }
         SnapshotCommand::Usage { key } => usage(session, key.as_deref()),
         SnapshotCommand::Label { key, labels } => label(session, key, &map(labels)),
         SnapshotCommand::Mounts { key } => mounts(session, key),
@@ -170,6 +175,13 @@ fn parent_of(
         Err(CliError::Image(ImageError::NotFound(_))) => Ok((Some(parent.clone()), labels)),
         Err(error) => Err(error),
     }
+}
+
+/// Returns labels with the one that says that a user has asked for the snapshot.
+pub(super) fn kept(mut labels: Labels) -> Labels {
+    let now = || jiff::Timestamp::now().to_string();
+    labels.entry(ROOT.to_owned()).or_insert_with(now);
+    labels
 }
 
 fn map(pairs: &[(String, String)]) -> Labels {

@@ -31,7 +31,7 @@ use crate::publish;
 use crate::store::{FileLock, LockName};
 
 pub use status::IngestStatus;
-pub(crate) use status::{Info, list};
+pub(crate) use status::{Info, directories, list};
 
 /// Bytes after which the disk is told to write.
 const WRITE_BEHIND: u64 = 8 << 20;

@@ -31,7 +31,7 @@ enum Source {
 }
 
 /// Makes a packed layer of the directory of a committed snapshot, which refers to the layer
-/// from then on; the directory is left to the next sweep. Returns the layer's diff ID. Of a
+/// from then on; the directory is left as garbage. Returns the layer's diff ID. Of a
 /// snapshot that is packed already nothing is made.
 pub async fn pack(
     store: &Arc<Store>,

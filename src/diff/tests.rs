@@ -15,6 +15,7 @@ use mica_fuse::{Ino, Timestamp};
 use rustix::fs::{CWD, FileType as RealType, Mode, XattrFlags, lsetxattr, makedev, mknodat};
 
 use super::*;
+use crate::gc;
 use crate::meta::{Labels, Namespace};
 use crate::snapshots::SnapshotError;
 
@@ -317,8 +318,14 @@ fn a_packed_snapshot_shows_what_its_directory_has_shown() {
     assert_eq!((&record.layer, record.id), (&Some(diff_id.clone()), None));
     assert_eq!(stage.pack("name").unwrap(), diff_id, "packed already");
     assert!(directory.is_some());
-    assert_eq!(stage.store.sweep().unwrap().snapshots, 1, "the directory");
-    assert_eq!(stage.store.sweep().unwrap().layers, 0);
+    let root = Labels::from([(crate::labels::ROOT.to_owned(), "now".to_owned())]);
+    stage.snapshots.update("name", &root, &[]).unwrap();
+    assert_eq!(
+        gc::collect(&stage.store).unwrap().snapshots,
+        1,
+        "the directory"
+    );
+    assert_eq!(gc::collect(&stage.store).unwrap().layers, 0);
 
     let after = stage.seen("name");
     for (path, seen) in &before {

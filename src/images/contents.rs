@@ -8,8 +8,8 @@ use super::ImageError;
 use crate::content::{Content, ContentError};
 use crate::meta::ImageRecord;
 use crate::oci::{
-    ChainId, Descriptor, Digest, Document, ImageConfig, Kind, MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE,
-    Manifest, PlatformMatcher, children,
+    ChainId, Descriptor, Document, ImageConfig, MAX_CONFIG_SIZE, MAX_MANIFEST_SIZE, Manifest,
+    PlatformMatcher,
 };
 
 /// The documents of an image for one platform.
@@ -77,44 +77,6 @@ pub(super) fn read(
     }
     best.map(|(_, contents)| contents)
         .ok_or_else(|| ImageError::NoManifest(image.name.clone()))
-}
-
-/// Adds the digests of all that can be reached from `target` to `blobs`, and the
-/// chain ID of every manifest whose config is there to `chains`.
-pub(crate) fn reachable(
-    content: &Content,
-    target: &Descriptor,
-    blobs: &mut BTreeSet<Digest>,
-    chains: &mut BTreeSet<String>,
-) -> Result<(), ImageError> {
-    let mut open = vec![target.clone()];
-    while let Some(descriptor) = open.pop() {
-        if !blobs.insert(descriptor.digest.clone()) {
-            continue;
-        }
-        let Some(bytes) = present(content.read(&descriptor.digest, MAX_MANIFEST_SIZE))? else {
-            continue;
-        };
-        for child in children(&bytes) {
-            match child.media_type.kind() {
-                Kind::Index | Kind::Manifest => open.push(child),
-                _ => drop(blobs.insert(child.digest)),
-            }
-        }
-        match parse(&descriptor, &bytes)? {
-            Some(Document::Manifest(manifest)) => {
-                let bytes = present(content.read(&manifest.config.digest, MAX_CONFIG_SIZE))?;
-                if let Some(config) = bytes
-                    .map(|bytes| ImageConfig::parse(&manifest, &bytes))
-                    .transpose()?
-                {
-                    chains.extend(config.chain().iter().map(ToString::to_string));
-                }
-            }
-            Some(Document::Index(_)) | None => {}
-        }
-    }
-    Ok(())
 }
 
 /// Returns an index or a manifest, or `None` when the store does not have it as such.

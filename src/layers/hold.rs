@@ -1,8 +1,10 @@
 //! Holds: which layers running processes serve from.
 //!
 //! A process that shows layers writes their diff IDs into a file of its own under
-//! `locks/uses/` and keeps that file locked. The lock ends with the process, so a
-//! sweep can tell the living from the dead without asking anybody.
+//! `locks/uses/` and keeps that file locked. The lock ends with the process, so garbage
+//! collection can tell the living from the dead without asking anybody. A file that it
+//! finds unlocked it removes; a process whose file was removed before it was locked makes
+//! another.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -16,7 +18,7 @@ use super::{LayerError, Layers, entries, failed};
 use crate::oci::DiffId;
 use crate::publish;
 
-/// Keeps layers from being swept while it lives.
+/// Keeps layers from being removed as garbage while it lives.
 #[derive(Debug)]
 pub struct Hold {
     path: PathBuf,
@@ -24,32 +26,36 @@ pub struct Hold {
 }
 
 impl Layers {
-    /// Keeps layers from being swept. The caller has the store open.
+    /// Keeps layers from being removed as garbage.
     pub fn hold(&self, diff_ids: &[DiffId]) -> Result<Hold, LayerError> {
         publish::create_private(&self.uses).map_err(failed("create", &self.uses))?;
-        let path = self.uses.join(publish::unique_name());
         let lines: Vec<String> = diff_ids.iter().map(ToString::to_string).collect();
-        let write = || {
-            let mut file = File::create_new(&path)?;
-            flock(&file, FlockOperation::LockExclusive)?;
-            file.write_all(lines.join("\n").as_bytes())?;
-            Ok(file)
-        };
-        let locked = write().map_err(|error: io::Error| failed("write", &path)(error))?;
-        Ok(Hold {
-            path,
-            _locked: locked,
-        })
+        let lines = lines.join("\n");
+        loop {
+            let path = self.uses.join(publish::unique_name());
+            let write = || {
+                // Whole before it is locked: from then on it counts.
+                let mut file = File::create_new(&path)?;
+                file.write_all(lines.as_bytes())?;
+                flock(&file, FlockOperation::LockExclusive)?;
+                Ok(file)
+            };
+            let locked = write().map_err(|error: io::Error| failed("write", &path)(error))?;
+            if path.try_exists().map_err(failed("stat", &path))? {
+                return Ok(Hold {
+                    path,
+                    _locked: locked,
+                });
+            }
+        }
     }
 
-    /// Returns the layers held by running processes, and forgets those of ended
-    /// ones. The caller holds the store alone.
+    /// Returns the layers held by running processes, and forgets those of ended ones.
     pub(crate) fn held(&self) -> Result<BTreeSet<DiffId>, LayerError> {
         let mut held = BTreeSet::new();
         for name in entries(&self.uses)? {
             let path = self.uses.join(name);
             let Some(lines) = read_if_locked(&path).map_err(failed("read", &path))? else {
-                fs::remove_file(&path).map_err(failed("remove", &path))?;
                 continue;
             };
             for line in lines.lines() {
@@ -66,7 +72,7 @@ impl Layers {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // A file that stays is that of an ended process, which a sweep removes.
+        // A file that stays is that of an ended process, which the next collection removes.
         drop(fs::remove_file(&self.path));
     }
 }
@@ -78,7 +84,11 @@ fn read_if_locked(path: &Path) -> io::Result<Option<String>> {
         other => other?,
     };
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(None),
+        // Removed while it is locked, so that its maker sees that it is gone.
+        Ok(()) => match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            removed => removed.map(|()| None),
+        },
         Err(Errno::WOULDBLOCK) => io::read_to_string(file).map(Some),
         Err(errno) => Err(errno.into()),
     }

@@ -1,6 +1,7 @@
 //! Publication, proof and holds of layers made by the real builder.
 
 use super::*;
+use crate::gc;
 use crate::store::Store;
 
 /// Returns a store with one layer in it.
@@ -110,10 +111,10 @@ fn verification_sees_a_changed_byte_anywhere() {
 }
 
 #[test]
-fn a_sweep_spares_what_a_process_holds() {
+fn what_a_process_holds_is_no_garbage() {
     let (_dir, store, diff_id) = store();
     let hold = store.layers().hold(std::slice::from_ref(&diff_id)).unwrap();
-    assert_eq!(store.sweep().unwrap().layers, 0);
+    assert_eq!(gc::collect(&store).unwrap().layers, 0);
     drop(hold);
     // A killed process leaves its file, which nobody has locked.
     fs::write(
@@ -121,17 +122,7 @@ fn a_sweep_spares_what_a_process_holds() {
         format!("{diff_id}\n"),
     )
     .unwrap();
-    assert_eq!(store.sweep().unwrap().layers, 1);
+    assert_eq!(gc::collect(&store).unwrap().layers, 1);
     assert_eq!(count(&store.root().join("locks/uses")), 0);
-    assert_eq!(store.layers().state(&diff_id).unwrap(), LayerState::Missing);
-}
-
-#[test]
-fn a_sweep_waits_for_nobody() {
-    let (_dir, store, diff_id) = store();
-    let other = Store::open(store.root()).unwrap();
-    assert!(store.sweep().unwrap().is_deferred);
-    drop(other);
-    assert!(!store.sweep().unwrap().is_deferred);
     assert_eq!(store.layers().state(&diff_id).unwrap(), LayerState::Missing);
 }

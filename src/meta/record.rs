@@ -108,6 +108,13 @@ pub(super) struct CommitCounter {
     pub(super) last: u64,
 }
 
+/// What is known of roots of garbage collection as a whole.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Roots {
+    /// Whether all snapshots that a user of an older release has made are labelled as such.
+    pub(crate) are_labelled: bool,
+}
+
 /// A blob of the content store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ContentRecord {
@@ -170,6 +177,10 @@ impl Record for LeaseRecord {
 }
 
 impl Record for CommitCounter {
+    const TABLE: Table = Table::Counters;
+}
+
+impl Record for Roots {
     const TABLE: Table = Table::Counters;
 }
 

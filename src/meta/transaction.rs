@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::database::Database;
+use super::dump::Dump;
 use super::key::{Table, namespace_of, space};
-use super::record::{NamespaceRecord, Record, decode, encode};
-use super::{Labels, MetaError, Namespace};
+use super::record::{CommitCounter, NamespaceRecord, Record, Roots, decode, encode};
+use super::{COMMITS, Labels, MetaError, Namespace};
 use crate::events::Event;
 
 /// Changes by key; `None` stands for a removed record.
 pub(super) type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+/// The name of [`Roots`] among the shared records.
+const ROOTS: &str = "roots";
 
 /// The records inside one [`Meta::read`](super::Meta::read) or
 /// [`Meta::write`](super::Meta::write).
@@ -168,6 +171,37 @@ impl<'d> Transaction<'d> {
     ) -> Result<(), MetaError> {
         let key = R::TABLE.key(namespace, name)?;
         self.changes.borrow_mut().insert(key, None);
+        Ok(())
+    }
+
+    /// Returns all records, not decoded yet.
+    pub(crate) fn dump(&self) -> Result<Dump, MetaError> {
+        let roots: Option<Roots> = self.find(&Namespace::shared(), ROOTS)?;
+        Ok(Dump {
+            entries: self.database.scan(b"")?,
+            commits: self.commits()?,
+            has_labelled_roots: roots.is_some_and(|roots| roots.are_labelled),
+        })
+    }
+
+    /// Returns how many transactions have changed records before this one.
+    pub(crate) fn commits(&self) -> Result<u64, MetaError> {
+        let counter: Option<CommitCounter> = self.find(&Namespace::shared(), COMMITS)?;
+        Ok(counter.map_or(0, |counter| counter.last))
+    }
+
+    /// Notes that all snapshots that need it are labelled as roots.
+    pub(crate) fn set_labelled_roots(&self) -> Result<(), MetaError> {
+        let roots = Roots { are_labelled: true };
+        self.put(&Namespace::shared(), ROOTS, &roots)
+    }
+
+    /// Notes of a new database that no older release has made anything in it.
+    pub(super) fn note_if_first(&self) -> Result<(), MetaError> {
+        let is_change = !self.changes.borrow().is_empty();
+        if is_change && self.commits()? == 0 && self.database.scan(b"")?.is_empty() {
+            self.set_labelled_roots()?;
+        }
         Ok(())
     }
 

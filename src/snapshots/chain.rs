@@ -1,12 +1,9 @@
 //! Chains: which snapshots stand on which.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use jiff::Timestamp;
 
 use super::{SNAPSHOTTER, SnapshotError, TARGET};
 use crate::events::Event;
-use crate::labels;
 use crate::meta::{Kind, Labels, MetaError, Namespace, SnapshotRecord, Transaction};
 use crate::oci::{ChainId, DiffId};
 
@@ -93,33 +90,4 @@ pub(super) fn find(
     transaction
         .find(namespace, name)?
         .ok_or_else(|| SnapshotError::NotFound(name.to_owned()))
-}
-
-/// Returns the names of the snapshots that a sweep must leave: those of images, those
-/// that no pull has made, those that a label keeps, and what all of these stand on.
-pub(crate) fn needed(
-    snapshots: &[SnapshotRecord],
-    of_images: &BTreeSet<String>,
-) -> BTreeSet<String> {
-    let by_name: BTreeMap<&str, &SnapshotRecord> = snapshots
-        .iter()
-        .map(|snapshot| (snapshot.name.as_str(), snapshot))
-        .collect();
-    let mut needed = BTreeSet::new();
-    for snapshot in snapshots {
-        let is_root = snapshot.kind != Kind::Committed
-            || snapshot.id.is_some()
-            // Only commit sets it: the snapshot was packed.
-            || snapshot.usage.is_some()
-            || snapshot.labels.contains_key(labels::ROOT)
-            || of_images.contains(&snapshot.name);
-        let mut next = is_root.then_some(snapshot);
-        while let Some(snapshot) = next
-            && needed.insert(snapshot.name.clone())
-        {
-            let parent = snapshot.parent.as_deref();
-            next = parent.and_then(|parent| by_name.get(parent).copied());
-        }
-    }
-    needed
 }

@@ -40,7 +40,8 @@ pub(super) struct Top {
 /// it lives.
 #[derive(Debug)]
 pub struct Hold {
-    _lock: FileLock,
+    /// `None` for a directory that has lost its lock.
+    _lock: Option<FileLock>,
 }
 
 /// The directories of all snapshots of a store.
@@ -71,7 +72,7 @@ impl Directories {
         self.path(id).join(LOWER)
     }
 
-    pub(super) fn path(&self, id: SnapshotId) -> PathBuf {
+    pub(crate) fn path(&self, id: SnapshotId) -> PathBuf {
         self.root.join(id.to_string())
     }
 
@@ -101,7 +102,7 @@ impl Directories {
     /// Gives a new directory the next number, for the record of the same transaction.
     ///
     /// A number whose directory is there was given by a transaction that a crash has
-    /// cut short; it is left to the sweep.
+    /// cut short; it is garbage.
     pub(super) fn publish(
         &self,
         transaction: &Transaction,
@@ -138,7 +139,7 @@ impl Directories {
         if !lock.upgrade_in_a_moment()? {
             return Err(SnapshotError::InUse(name.to_owned()));
         }
-        Ok(Hold { _lock: lock })
+        Ok(Hold { _lock: Some(lock) })
     }
 
     /// Keeps others from changing what is in the directory.
@@ -147,7 +148,7 @@ impl Directories {
         if !lock.share_in_a_moment()? {
             return Err(SnapshotError::InUse(name.to_owned()));
         }
-        Ok(Hold { _lock: lock })
+        Ok(Hold { _lock: Some(lock) })
     }
 
     /// Returns what the tree of a snapshot takes.
@@ -177,41 +178,38 @@ impl Directories {
         }
     }
 
-    /// Removes the directories that `is_named` does not know and no process uses;
-    /// returns how many, and the bytes that they took. The caller holds the store alone.
-    pub(crate) fn sweep(
-        &self,
-        is_named: impl Fn(SnapshotId) -> bool,
-    ) -> Result<(u64, u64), SnapshotError> {
-        let (mut count, mut bytes) = (0, 0);
+    /// Lists the numbers of all directories.
+    pub(crate) fn list(&self) -> Result<Vec<SnapshotId>, SnapshotError> {
         let names = store::entries(&self.root).map_err(failed("list", &self.root))?;
-        for name in names {
+        let id = |name: String| {
             let id = name.parse().ok().map(SnapshotId);
-            let Some(id) = id.filter(|id| id.to_string() == name) else {
-                let path = self.root.join(name);
-                return Err(SnapshotError::Name { path });
-            };
-            if is_named(id) {
-                continue;
-            }
-            let _hold = match self.hold_alone(&name, id) {
-                Ok(hold) => Some(hold),
-                Err(SnapshotError::InUse(_)) => continue,
-                // Not even the lock is there, so nobody holds it.
-                Err(SnapshotError::Lost { .. }) => None,
-                Err(error) => return Err(error),
-            };
-            let path = self.path(id);
-            bytes += match usage::measure(&path) {
-                Ok(usage) => usage.size,
-                // A directory that its owner has closed: it goes without being counted.
-                Err(Errno::ACCESS) => 0,
-                Err(errno) => return Err(failed_call("measure", &path)(errno)),
-            };
-            self.retire(id)?;
-            count += 1;
+            id.filter(|id| id.to_string() == name).ok_or_else(|| {
+                let path = self.root.join(&name);
+                SnapshotError::Name { path }
+            })
+        };
+        names.into_iter().map(id).collect()
+    }
+
+    /// Says whether a process uses a directory, or seems to in this moment.
+    pub(crate) fn is_in_use(&self, id: SnapshotId) -> Result<bool, SnapshotError> {
+        match self.lock("", id) {
+            Ok(lock) => Ok(!lock.try_upgrade()?),
+            // Not even the lock is there, so nobody holds it.
+            Err(SnapshotError::Lost { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok((count, bytes))
+    }
+
+    /// Keeps all others from using a directory; `None` if one does.
+    pub(crate) fn hold_unused(&self, id: SnapshotId) -> Result<Option<Hold>, SnapshotError> {
+        match self.hold_alone("", id) {
+            Ok(hold) => Ok(Some(hold)),
+            Err(SnapshotError::InUse(_)) => Ok(None),
+            // Not even the lock is there, so nobody holds it.
+            Err(SnapshotError::Lost { .. }) => Ok(Some(Hold { _lock: None })),
+            Err(error) => Err(error),
+        }
     }
 
     fn lock(&self, name: &str, id: SnapshotId) -> Result<FileLock, SnapshotError> {

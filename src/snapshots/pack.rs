@@ -5,13 +5,14 @@ use jiff::Timestamp;
 use super::chain::{commit_chain, find};
 use super::directory::failed_call;
 use super::{SnapshotError, Snapshots, usage};
+use crate::labels;
 use crate::meta::{Kind, SnapshotId, SnapshotRecord};
 use crate::oci::{ChainId, DiffId};
 
 impl Snapshots {
     /// Makes a committed snapshot refer to a layer of the layer store, which is on the disk,
-    /// instead of its directory. Mounts may go on to show the directory; a sweep removes it
-    /// once nobody does.
+    /// instead of its directory. Mounts may go on to show the directory; garbage collection removes
+    /// it once nobody does.
     pub(crate) fn refer_to_layer(
         &self,
         name: &str,
@@ -50,12 +51,15 @@ impl Snapshots {
             commit_chain(transaction, &self.namespace, chain)?;
             for name in ChainId::chain(chain) {
                 let name = name.to_string();
-                let record = SnapshotRecord {
-                    // It tells a sweep that this is no pull's.
+                let found = find(transaction, &self.namespace, &name)?;
+                let mut record = SnapshotRecord {
                     usage: Some(usage),
                     updated: Timestamp::now(),
-                    ..find(transaction, &self.namespace, &name)?
+                    ..found
                 };
+                // A user has asked for it: no image keeps it.
+                let root = record.labels.entry(labels::ROOT.to_owned());
+                root.or_insert_with(|| Timestamp::now().to_string());
                 transaction.put(&self.namespace, &name, &record)?;
             }
             Ok(())

@@ -24,7 +24,7 @@ struct Walk {
 /// Returns the blocks and the inodes of all that is in a directory, and of itself.
 ///
 /// Links are not followed, and a file counts once however many names it has.
-pub(super) fn measure(path: &Path) -> Result<Usage, Errno> {
+pub(crate) fn measure(path: &Path) -> Result<Usage, Errno> {
     let top = open(CWD, path)?;
     let mut walk = Walk {
         open: vec![Vec::new()],

@@ -4,13 +4,13 @@
 //! files are never unlinked while the store is in use: two processes could then
 //! hold "the same" lock on different files. (The lock of a snapshot lies in the
 //! snapshot's directory and goes with it; its number never comes again.) Order,
-//! outermost first: store, layer, ingest, snapshot, records, events; a holder never waits for
+//! outermost first: store, gc, layer, ingest, snapshot, records, events; a holder never waits for
 //! a lock to the left of its own.
 
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -48,7 +48,7 @@ pub enum LockError {
 /// What a lock guards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LockName {
-    /// The store as a whole: shared by its users, exclusive for a sweep.
+    /// The store as a whole: shared by its users, exclusive for who replaces its records.
     Store,
     /// The database.
     Meta,
@@ -58,6 +58,8 @@ pub(crate) enum LockName {
     Ingest(String),
     /// The spool of events.
     Events,
+    /// Garbage collection; the file's time is that of the last one.
+    Gc,
 }
 
 /// The directory of lock files.
@@ -101,6 +103,12 @@ impl Locks {
         })
     }
 
+    /// Returns the lock held alone, or `None` while another holds it.
+    pub(crate) fn try_exclusive(&self, name: &LockName) -> Result<Option<FileLock>, LockError> {
+        let lock = self.open(name)?;
+        Ok(lock.try_upgrade()?.then_some(lock))
+    }
+
     /// Waits without end, and without a thread, for the lock held alone.
     pub(crate) async fn wait_exclusive(&self, name: &LockName) -> Result<FileLock, LockError> {
         let lock = self.open(name)?;
@@ -117,6 +125,7 @@ impl Locks {
             LockName::Layer(id) => format!("layer-{id}"),
             LockName::Ingest(id) => format!("ingest-{id}"),
             LockName::Events => "events".to_owned(),
+            LockName::Gc => "gc".to_owned(),
         });
         match publish::create_private(&self.directory) {
             Ok(()) => FileLock::open(path, true),
@@ -160,9 +169,19 @@ impl FileLock {
         retried(MOMENT, || self.try_upgrade())
     }
 
-    /// Waits until the lock is held shared.
-    pub(crate) fn share(&self) -> Result<(), LockError> {
-        self.flock(FlockOperation::LockShared)
+    /// Returns when the lock's file was made or last touched.
+    pub(crate) fn modified(&self) -> Result<SystemTime, LockError> {
+        let modified = self
+            .file
+            .metadata()
+            .and_then(|metadata| metadata.modified());
+        modified.map_err(|source| self.broken(source))
+    }
+
+    /// Makes the lock's file as new as now.
+    pub(crate) fn touch(&self) -> Result<(), LockError> {
+        let touched = self.file.set_modified(SystemTime::now());
+        touched.map_err(|source| self.broken(source))
     }
 
     fn try_flock(&self, operation: FlockOperation) -> Result<bool, LockError> {
@@ -183,9 +202,13 @@ impl FileLock {
     }
 
     fn failed(&self, errno: Errno) -> LockError {
+        self.broken(errno.into())
+    }
+
+    fn broken(&self, source: io::Error) -> LockError {
         LockError::Io {
             path: self.path.clone(),
-            source: errno.into(),
+            source,
         }
     }
 }

@@ -136,3 +136,13 @@ pub(super) fn read(directory: &Path) -> Result<Option<(String, IngestStatus)>, C
         Err(error) => Err(failed("stat", &data)(error)),
     }
 }
+
+/// Lists the names of all directories, with the references that they tell.
+pub(crate) fn directories(ingests: &Path) -> Result<Vec<(String, Option<String>)>, ContentError> {
+    let mut found = Vec::new();
+    for id in entries(ingests)? {
+        let info = Info::read(&ingests.join(&id))?;
+        found.push((id, info.map(|info| info.reference)));
+    }
+    Ok(found)
+}

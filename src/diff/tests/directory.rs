@@ -59,7 +59,7 @@ fn a_packed_directory_hides_what_it_hid() {
     assert_eq!(stage.pack_directory(above).unwrap(), diff_id, "again");
     let record = stage.snapshots.stat(&diff_id.to_string()).unwrap();
     assert_eq!((record.parent, record.layer), (None, Some(diff_id.clone())));
-    stage.store.sweep().unwrap();
+    gc::collect(&stage.store).unwrap();
     assert!(stage.store.layers().list().unwrap().contains(&diff_id));
 }
 

@@ -1,6 +1,7 @@
 //! What is in use, left over or damaged.
 
 use super::*;
+use crate::gc;
 
 #[test]
 fn what_is_in_use_stays() {
@@ -39,7 +40,7 @@ fn what_is_in_use_stays() {
 }
 
 #[test]
-fn a_directory_without_a_record_is_swept_unless_it_is_in_use() {
+fn a_directory_without_a_record_is_removed_unless_it_is_in_use() {
     let stage = Stage::new();
     let snapshots = stage.store.root().join("snapshots");
     // As a crash between the two steps of a prepare or a removal leaves it.
@@ -52,13 +53,14 @@ fn a_directory_without_a_record_is_swept_unless_it_is_in_use() {
     let hold = stage.snapshots.hold(&shown.uses[0]).unwrap();
     let forget = |t: &Transaction| t.remove::<SnapshotRecord>(&Namespace::default(), "view");
     stage.store.meta().write(forget).unwrap();
-    assert_eq!(stage.store.sweep().unwrap().snapshots, 1);
+    stage.keep_all();
+    assert_eq!(gc::collect(&stage.store).unwrap().snapshots, 1);
     assert!(!next.exists());
     drop(hold);
-    assert_eq!(stage.store.sweep().unwrap().snapshots, 1);
+    assert_eq!(gc::collect(&stage.store).unwrap().snapshots, 1);
     assert_eq!(stage.directories(), ["1", "2", "3", "6"]);
     fs::create_dir(snapshots.join("07")).unwrap();
-    assert!(stage.store.sweep().is_err(), "not ours");
+    assert!(gc::collect(&stage.store).is_err(), "not ours");
 }
 
 #[test]
@@ -103,7 +105,7 @@ fn broken_ancestry_is_an_error() {
 }
 
 #[test]
-fn a_sweep_leaves_what_snapshots_stand_on() {
+fn what_snapshots_stand_on_is_no_garbage() {
     let stage = Stage::empty();
     let [stood_on, labelled, garbage] =
         [(0o755, 1), (0o755, 2), (0o755, 3)].map(|(mode, uid)| stage.layer(mode, uid));
@@ -113,14 +115,15 @@ fn a_sweep_leaves_what_snapshots_stand_on() {
     let root = labels_of(&[(labels::ROOT, "now")]);
     stage.snapshots.update(&chain, &root, &[]).unwrap();
     stage.commit("name", Some(&below));
-    stage.store.sweep().unwrap();
+    stage.snapshots.update("name", &root, &[]).unwrap();
+    gc::collect(&stage.store).unwrap();
     for name in [&chain, &below, "name"] {
         stage.snapshots.stat(name).unwrap();
     }
     assert!(stage.snapshots.stat(&gone).is_err());
     assert_eq!(stage.store.layers().list().unwrap().len(), 2);
     stage.snapshots.update(&chain, &Labels::new(), &[]).unwrap();
-    stage.store.sweep().unwrap();
+    gc::collect(&stage.store).unwrap();
     assert!(stage.snapshots.stat(&chain).is_err());
     assert_eq!(stage.store.layers().list().unwrap(), [stood_on]);
     assert_eq!(stage.directories().len(), 1);

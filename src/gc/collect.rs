@@ -1,0 +1,288 @@
+//! One collection: mark, remove records, remove files.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::error::GcError;
+use super::files::{self, File};
+use super::mark::{Marked, mark};
+use super::{NodeKind, due, upgrade};
+use crate::events::Event;
+use crate::meta::{
+    AllRecords, ContentRecord, ImageRecord, LeaseRecord, MetaError, Namespace, SnapshotId,
+    SnapshotRecord, Transaction,
+};
+use crate::publish;
+use crate::snapshots::{Directories, SNAPSHOTTER};
+use crate::store::{LockName, Store};
+
+/// How long a collection waits for that of another process.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the records may change under a collection before it gives up.
+const TRIES: usize = 50;
+/// How many files are moved away in one transaction.
+const BATCH: usize = 128;
+
+/// What a collection has removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Collected {
+    /// The records changed all the time; there may be more garbage.
+    pub is_deferred: bool,
+    /// Blobs removed.
+    pub blobs: u64,
+    /// Layers removed.
+    pub layers: u64,
+    /// Directories of snapshots removed.
+    pub snapshots: u64,
+    /// Broken-off downloads removed.
+    pub ingests: u64,
+    /// The bytes that they took.
+    pub bytes: u64,
+}
+
+/// The records at one moment, and what of them lives.
+#[derive(Debug)]
+pub(super) struct Survivors {
+    pub(super) records: AllRecords,
+    /// In the order of the namespaces in the records.
+    pub(super) marked: Vec<Marked>,
+}
+
+/// What came of one try to remove something.
+#[derive(Debug)]
+pub(super) enum Outcome<T> {
+    Done(T),
+    /// The records have changed since the mark.
+    Changed,
+    /// Garbage is in use.
+    InUse(BTreeSet<SnapshotId>),
+}
+
+/// Removes what nothing needs and no process uses.
+pub(crate) fn collect(store: &Store) -> Result<Collected, GcError> {
+    let lock = store.locks().exclusive(&LockName::Gc, PATIENCE)?;
+    due::tidy(store)?;
+    let mut collected = Collected {
+        is_deferred: true,
+        ..Collected::default()
+    };
+    let mut in_use = BTreeSet::new();
+    for _ in 0..TRIES {
+        let survivors = Survivors::of(store, &in_use)?;
+        if !survivors.records.has_labelled_roots {
+            upgrade::store(store, &survivors.records)?;
+            continue;
+        }
+        let expected = match remove_records(store, &survivors)? {
+            Outcome::Done(commits) => commits,
+            Outcome::Changed => continue,
+            Outcome::InUse(ids) => {
+                // It may have seemed so for a moment only.
+                for id in ids {
+                    if Directories::new(store.root()).hold_unused(id)?.is_none() {
+                        in_use.insert(id);
+                    }
+                }
+                continue;
+            }
+        };
+        if remove_files(store, &survivors, expected, &mut collected)? {
+            collected.is_deferred = false;
+            break;
+        }
+    }
+    if !collected.is_deferred {
+        lock.touch()?;
+    }
+    Ok(collected)
+}
+
+impl Survivors {
+    pub(super) fn of(store: &Store, in_use: &BTreeSet<SnapshotId>) -> Result<Self, GcError> {
+        let dump = store
+            .meta()
+            .read(|transaction| Ok::<_, GcError>(transaction.dump()?))?;
+        let mut records = dump.decode()?;
+        if !records.has_labelled_roots {
+            upgrade::label(&mut records);
+        }
+        let now = Timestamp::now();
+        let namespaces = records.namespaces.iter();
+        let marked = namespaces
+            .map(|(_, records)| mark(records, in_use, now))
+            .collect();
+        Ok(Self { records, marked })
+    }
+
+    /// Says whether a thing that all namespaces share lives.
+    pub(super) fn has(&self, kind: NodeKind, id: impl Display) -> bool {
+        let node = kind.node(id);
+        self.marked.iter().any(|marked| marked.contains_key(&node))
+    }
+}
+
+/// Removes the records that are not marked; returns the count of commits by then.
+pub(super) fn remove_records(
+    store: &Store,
+    survivors: &Survivors,
+) -> Result<Outcome<u64>, GcError> {
+    let garbage: Vec<_> = survivors
+        .records
+        .namespaces
+        .iter()
+        .zip(&survivors.marked)
+        .map(|((namespace, records), marked)| {
+            let is_garbage = |kind: NodeKind, id: &str| !marked.contains_key(&kind.node(id));
+            Removals {
+                namespace,
+                images: names(
+                    &records.images,
+                    |r| &r.name,
+                    |id| is_garbage(NodeKind::Image, id),
+                ),
+                content: names(
+                    &records.content,
+                    |r| &r.digest,
+                    |id| is_garbage(NodeKind::Content, id),
+                ),
+                leases: names(
+                    &records.leases,
+                    |r| &r.id,
+                    |id| is_garbage(NodeKind::Lease, id),
+                ),
+                snapshots: records
+                    .snapshots
+                    .iter()
+                    .filter(|r| is_garbage(NodeKind::Snapshot, &r.name))
+                    .collect(),
+            }
+        })
+        .filter(|removals| !removals.is_empty())
+        .collect();
+    let commits = survivors.records.commits;
+    if garbage.is_empty() {
+        return Ok(Outcome::Done(commits));
+    }
+    let directories = Directories::new(store.root());
+    store.meta().write(|transaction| {
+        if transaction.commits()? != commits {
+            return Ok(Outcome::Changed);
+        }
+        let mut in_use = BTreeSet::new();
+        for id in garbage
+            .iter()
+            .flat_map(|g| &g.snapshots)
+            .filter_map(|s| s.id)
+        {
+            if directories.is_in_use(id)? {
+                in_use.insert(id);
+            }
+        }
+        if !in_use.is_empty() {
+            return Ok(Outcome::InUse(in_use));
+        }
+        for removals in &garbage {
+            removals.apply(transaction)?;
+        }
+        Ok(Outcome::Done(commits + 1))
+    })
+}
+
+/// The records of one namespace that go.
+#[derive(Debug)]
+struct Removals<'r> {
+    namespace: &'r Namespace,
+    images: Vec<String>,
+    content: Vec<String>,
+    leases: Vec<String>,
+    snapshots: Vec<&'r SnapshotRecord>,
+}
+
+impl Removals<'_> {
+    fn is_empty(&self) -> bool {
+        self.images.is_empty()
+            && self.content.is_empty()
+            && self.leases.is_empty()
+            && self.snapshots.is_empty()
+    }
+
+    fn apply(&self, transaction: &Transaction) -> Result<(), MetaError> {
+        let namespace = self.namespace;
+        for name in &self.images {
+            transaction.remove::<ImageRecord>(namespace, name)?;
+            transaction.publish(namespace, Event::ImageDelete { name: name.clone() });
+        }
+        for digest in &self.content {
+            transaction.remove::<ContentRecord>(namespace, digest)?;
+        }
+        for id in &self.leases {
+            transaction.remove::<LeaseRecord>(namespace, id)?;
+        }
+        for snapshot in &self.snapshots {
+            transaction.remove::<SnapshotRecord>(namespace, &snapshot.name)?;
+            transaction.publish(
+                namespace,
+                Event::SnapshotRemove {
+                    key: snapshot.name.clone(),
+                    snapshotter: SNAPSHOTTER.to_owned(),
+                },
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Returns the names of the records that are garbage.
+fn names<R, N: ToString>(
+    records: &[R],
+    name: impl Fn(&R) -> &N,
+    is_garbage: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let names = records.iter().map(|record| name(record).to_string());
+    names.filter(|name| is_garbage(name)).collect()
+}
+
+/// Removes the files that nothing which lives needs; `false` if the records changed first.
+pub(super) fn remove_files(
+    store: &Store,
+    survivors: &Survivors,
+    commits: u64,
+    collected: &mut Collected,
+) -> Result<bool, GcError> {
+    for batch in files::garbage(store, survivors)?.chunks(BATCH) {
+        let held = files::hold(store, batch)?;
+        let moved = store.meta().read(|transaction| {
+            if transaction.commits()? != commits {
+                return Ok(Outcome::Changed);
+            }
+            files::set_aside(store, &held).map(Outcome::Done)
+        })?;
+        let Outcome::Done(moved) = moved else {
+            return Ok(false);
+        };
+        for (file, path) in moved {
+            collected.count(file, &path)?;
+            let discarded = publish::discard(&path);
+            discarded.map_err(|source| GcError::Io { path, source })?;
+        }
+    }
+    Ok(true)
+}
+
+impl Collected {
+    fn count(&mut self, file: &File, path: &Path) -> Result<(), GcError> {
+        self.bytes += files::size(path)?;
+        match file {
+            File::Blob(_) => self.blobs += 1,
+            File::Layer(_) => self.layers += 1,
+            File::Directory(_) => self.snapshots += 1,
+            File::Ingest(_) => self.ingests += 1,
+        }
+        Ok(())
+    }
+}
