@@ -21,6 +21,7 @@ mod namespace;
 mod output;
 mod overlay;
 mod progress;
+mod prune;
 mod pull;
 mod push;
 mod registry;
@@ -146,6 +147,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Namespace(command) => namespace::run(&session()?, command),
         Command::Lease(command) => and_collect(&session()?, |session| lease::run(session, command)),
         Command::Gc(arguments) => gc::run(&session()?, arguments),
+        Command::Prune(arguments) => prune::run(&session()?, arguments),
         Command::Events(arguments) => events::run(session()?, arguments),
     }
 }

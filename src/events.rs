@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::filter::Fields;
 use crate::meta::{Labels, Namespace};
 use crate::oci::Digest;
 use crate::store::{LockError, Locks};
@@ -250,10 +251,9 @@ impl Event {
     }
 }
 
-impl Envelope {
-    /// Returns a field for a filter: `topic`, `namespace`, or `event.` and a field of
-    /// the event; `None` for one that is not there.
-    pub fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
+/// The fields are `topic`, `namespace`, and `event.` with a field of the event.
+impl Fields for Envelope {
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
         match (path, &self.event) {
             (["topic"], event) => Some(event.topic().into()),
             (["namespace"], _) => Some(self.namespace.as_str().into()),

@@ -38,8 +38,8 @@ pub(crate) use collect::collect;
 pub(crate) use due::{collect_if_due, tidy};
 pub use error::GcError;
 pub use node::{Node, NodeKind};
-pub(crate) use survey::survey;
 pub use survey::{Garbage, Live, Step, Survey};
+pub(crate) use survey::{survey, survey_without};
 
 #[cfg(test)]
 mod tests;

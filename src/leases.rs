@@ -14,8 +14,11 @@ mod error;
 mod held;
 mod resource;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
+use crate::filter::{self, Fields, Filter};
 use crate::labels;
 use crate::meta::{Labels, LeaseRecord, Meta, MetaError, Namespace, Transaction};
 use crate::store::Store;
@@ -81,6 +84,13 @@ impl Leases {
             .read(|transaction| Ok(transaction.list(&self.namespace)?))
     }
 
+    /// Lists the leases that a filter matches, sorted by id.
+    pub fn matching(&self, filter: &Filter) -> Result<Vec<LeaseRecord>, LeaseError> {
+        let mut leases = self.list()?;
+        leases.retain(|lease| filter.matches(lease));
+        Ok(leases)
+    }
+
     /// Puts a resource under a lease, whether or not it is there yet.
     pub fn add(&self, id: &str, resource: &Resource) -> Result<(), LeaseError> {
         self.change(id, |resources| {
@@ -109,6 +119,17 @@ impl Leases {
             change(&mut lease.resources);
             Ok(transaction.put(&self.namespace, id, &lease)?)
         })
+    }
+}
+
+/// The fields are `id` and `labels.KEY`.
+impl Fields for LeaseRecord {
+    fn field(&self, path: &[&str]) -> Option<Cow<'_, str>> {
+        match path {
+            ["id", ..] => Some(self.id.as_str().into()),
+            ["labels", key @ ..] => filter::label(&self.labels, key),
+            _ => None,
+        }
     }
 }
 

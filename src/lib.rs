@@ -23,6 +23,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod oci;
 pub mod overlay;
+pub mod prune;
 mod publish;
 pub mod pull;
 pub mod push;

@@ -200,6 +200,14 @@ impl Snapshots {
         }
     }
 
+    /// Says whether a mount or a command uses a snapshot's directory.
+    pub(crate) fn is_in_use(&self, snapshot: &SnapshotRecord) -> Result<bool, SnapshotError> {
+        match snapshot.id {
+            Some(id) => Ok(self.directories.hold_unused(id)?.is_none()),
+            None => Ok(false),
+        }
+    }
+
     fn check_free(&self, transaction: &Transaction, name: &str) -> Result<(), SnapshotError> {
         let found: Option<SnapshotRecord> = transaction.find(&self.namespace, name)?;
         match found {

@@ -5,6 +5,7 @@ mod gc;
 mod image;
 mod lease;
 mod namespace;
+mod prune;
 mod pull;
 mod select;
 mod transfer;
@@ -25,6 +26,7 @@ pub(super) use gc::GcArguments;
 pub(super) use image::{ImageCommand, ImagesArguments};
 pub(super) use lease::{LeaseCommand, ResourceArguments};
 pub(super) use namespace::NamespaceCommand;
+pub(super) use prune::PruneArguments;
 pub(super) use pull::{PullArguments, UnpackArguments};
 pub(super) use select::FilterArguments;
 pub(super) use transfer::{
@@ -100,6 +102,8 @@ pub(super) enum Command {
     Namespace(NamespaceCommand),
     /// Remove what nothing needs
     Gc(GcArguments),
+    /// Remove images and snapshots that nobody uses
+    Prune(PruneArguments),
     /// Tell what changes in the store, as it happens
     Events(EventsArguments),
 }
@@ -112,6 +116,8 @@ pub(super) struct EventsArguments {
     /// Print the events that there are, and end
     #[arg(long)]
     pub(super) no_follow: bool,
+    #[command(flatten)]
+    pub(super) filter: FilterArguments,
 }
 
 /// Reads a time, or a span that ends now.

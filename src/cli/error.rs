@@ -21,6 +21,7 @@ use crate::meta::MetaError;
 use crate::mounts::MountsError;
 use crate::namespaces::NamespaceError;
 use crate::overlay::OverlayError;
+use crate::prune::PruneError;
 use crate::pull::PullError;
 use crate::push::PushError;
 use crate::registry;
@@ -45,6 +46,8 @@ pub(super) enum CliError {
     Interrupted,
     #[error("{failed} of {total} layers are damaged")]
     Damaged { failed: usize, total: usize },
+    #[error("{0} images and snapshots are unused, and there is no terminal to ask on")]
+    NotAsked(usize),
     #[error("nothing in the store is called {0:?}")]
     NothingOfThatName(String),
     #[error(transparent)]
@@ -71,6 +74,8 @@ pub(super) enum CliError {
     Epoch(std::ffi::OsString),
     #[error(transparent)]
     Mounts(#[from] MountsError),
+    #[error(transparent)]
+    Prune(#[from] PruneError),
     #[error(transparent)]
     Lease(#[from] LeaseError),
     #[error(transparent)]
@@ -139,6 +144,7 @@ impl CliError {
             Self::Terminal => Some("name a file by -o, or send stdout to one"),
             Self::Mounts(error) => error.hint(),
             Self::Overlay(error) => error.hint(),
+            Self::NotAsked(_) => Some("`--dry-run` lists them, `--yes` removes them"),
             Self::Key(_) => Some("name the snapshot by --key"),
             Self::Damaged { .. } => Some("pull the images that use them again"),
             Self::Interrupted => Some("the same command goes on where this one has stopped"),

@@ -8,6 +8,7 @@ use crate::events::Envelope;
 pub(super) fn run(session: Session, arguments: &EventsArguments) -> Result<(), CliError> {
     let events = session.store.events();
     let output = session.output;
+    let filter = arguments.filter.filter()?;
     // One that follows must not keep the store.
     drop(session);
     let mut follower = if arguments.since.is_some() || arguments.no_follow {
@@ -17,10 +18,10 @@ pub(super) fn run(session: Session, arguments: &EventsArguments) -> Result<(), C
     };
     loop {
         for envelope in follower.read()? {
-            if arguments
+            let is_recent = arguments
                 .since
-                .is_none_or(|since| envelope.timestamp >= since)
-            {
+                .is_none_or(|since| envelope.timestamp >= since);
+            if is_recent && filter.matches(&envelope) {
                 print(output, &envelope)?;
             }
         }

@@ -7,13 +7,13 @@ use super::output::{Output, labels, time};
 use super::{CliError, Session};
 use crate::gc;
 use crate::leases::{EXPIRE, FLAT, LeaseError, Leases, Resource};
-use crate::meta::Labels;
+use crate::meta::{Labels, LeaseRecord};
 use crate::publish;
 
 pub(super) fn run(session: &Session, command: &LeaseCommand) -> Result<(), CliError> {
     let leases = Leases::new(&session.store, session.namespace.clone());
     match command {
-        LeaseCommand::Ls => list(session, &leases),
+        LeaseCommand::Ls(filters) => list(session, &leases.matching(&filters.filter()?)?),
         LeaseCommand::Create {
             id,
             expires,
@@ -52,19 +52,17 @@ pub(super) fn run(session: &Session, command: &LeaseCommand) -> Result<(), CliEr
     }
 }
 
-fn list(session: &Session, leases: &Leases) -> Result<(), CliError> {
-    session.output.records(
-        &leases.list()?,
-        ["ID", "CREATED", "RESOURCES", "LABELS"],
-        |lease| {
+fn list(session: &Session, leases: &[LeaseRecord]) -> Result<(), CliError> {
+    session
+        .output
+        .records(leases, ["ID", "CREATED", "RESOURCES", "LABELS"], |lease| {
             [
                 lease.id.clone(),
                 time(lease.created),
                 lease.resources.len().to_string(),
                 labels(&lease.labels),
             ]
-        },
-    )
+        })
 }
 
 fn resource(arguments: &ResourceArguments) -> Result<Resource, LeaseError> {

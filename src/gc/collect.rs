@@ -104,19 +104,16 @@ pub(crate) fn collect(store: &Store) -> Result<Collected, GcError> {
 
 impl Survivors {
     pub(super) fn of(store: &Store, in_use: &BTreeSet<SnapshotId>) -> Result<Self, GcError> {
-        let dump = store
-            .meta()
-            .read(|transaction| Ok::<_, GcError>(transaction.dump()?))?;
-        let mut records = dump.decode()?;
-        if !records.has_labelled_roots {
-            upgrade::label(&mut records);
-        }
+        Ok(Self::among(read(store)?, in_use))
+    }
+
+    pub(super) fn among(records: AllRecords, in_use: &BTreeSet<SnapshotId>) -> Self {
         let now = Timestamp::now();
         let namespaces = records.namespaces.iter();
         let marked = namespaces
             .map(|(_, records)| mark(records, in_use, now))
             .collect();
-        Ok(Self { records, marked })
+        Self { records, marked }
     }
 
     /// Says whether a thing that all namespaces share lives.
@@ -124,6 +121,18 @@ impl Survivors {
         let node = kind.node(id);
         self.marked.iter().any(|marked| marked.contains_key(&node))
     }
+}
+
+/// Reads all records.
+pub(super) fn read(store: &Store) -> Result<AllRecords, GcError> {
+    let dump = store
+        .meta()
+        .read(|transaction| Ok::<_, GcError>(transaction.dump()?))?;
+    let mut records = dump.decode()?;
+    if !records.has_labelled_roots {
+        upgrade::label(&mut records);
+    }
+    Ok(records)
 }
 
 /// Removes the records that are not marked; returns the count of commits by then.

@@ -49,7 +49,7 @@ pub(super) enum Why {
 }
 
 impl NodeKind {
-    pub(super) fn node(self, id: impl Display) -> Node {
+    pub(crate) fn node(self, id: impl Display) -> Node {
         Node {
             kind: self,
             id: id.to_string(),

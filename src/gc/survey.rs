@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use serde::Serialize;
 
-use super::collect::Survivors;
+use super::collect::{Survivors, read};
 use super::error::GcError;
 use super::mark::Marked;
 use super::node::Why;
@@ -57,7 +57,30 @@ pub struct Garbage {
 
 /// Looks at everything in a store.
 pub(crate) fn survey(store: &Store) -> Result<Survey, GcError> {
-    let survivors = Survivors::of(store, &BTreeSet::new())?;
+    survey_of(store, &Survivors::of(store, &BTreeSet::new())?)
+}
+
+/// Looks at what would be there without some images and snapshots of a namespace.
+pub(crate) fn survey_without(
+    store: &Store,
+    namespace: &Namespace,
+    gone: &HashSet<Node>,
+) -> Result<Survey, GcError> {
+    let mut records = read(store)?;
+    for (_, records) in records
+        .namespaces
+        .iter_mut()
+        .filter(|(n, _)| n == namespace)
+    {
+        let images = &mut records.images;
+        images.retain(|image| !gone.contains(&NodeKind::Image.node(&image.name)));
+        let snapshots = &mut records.snapshots;
+        snapshots.retain(|snapshot| !gone.contains(&NodeKind::Snapshot.node(&snapshot.name)));
+    }
+    survey_of(store, &Survivors::among(records, &BTreeSet::new()))
+}
+
+fn survey_of(store: &Store, survivors: &Survivors) -> Result<Survey, GcError> {
     let mut survey = Survey {
         live: Vec::new(),
         garbage: Vec::new(),
@@ -66,7 +89,7 @@ pub(crate) fn survey(store: &Store) -> Result<Survey, GcError> {
     for ((namespace, records), marked) in namespaces.zip(&survivors.marked) {
         survey.add(namespace, records, marked);
     }
-    for file in files::garbage(store, &survivors)? {
+    for file in files::garbage(store, survivors)? {
         survey.garbage.push(Garbage {
             namespace: None,
             node: file.node(),

@@ -10,6 +10,7 @@ mod damage;
 mod diff;
 mod events;
 mod faults;
+mod gc;
 mod layout;
 mod mounting;
 mod platforms;

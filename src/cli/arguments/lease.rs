@@ -3,11 +3,13 @@
 use clap::Subcommand;
 use jiff::SignedDuration;
 
+use super::FilterArguments;
+
 #[derive(Debug, Subcommand)]
 pub(in super::super) enum LeaseCommand {
     /// List leases
     #[command(alias = "list")]
-    Ls,
+    Ls(FilterArguments),
     /// Make a lease, and print its id
     Create {
         /// Id of the lease [default: a new one]
