@@ -243,7 +243,8 @@ impl Directory {
             Self::Packed { .. } => vec![Located {
                 layer: child.found.layer,
                 kind: child.found.kind,
-                path: [].into(),
+                // As far as it is known here, as in the view: the child is not elsewhere.
+                path: child.name.as_ref().into(),
             }],
             Self::Merged(merged) => merged.parts(stack, child)?,
         };

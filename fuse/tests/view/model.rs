@@ -323,3 +323,21 @@ proptest! {
         run(&layers, &[Form::Packed { reversed }; 6]);
     }
 }
+
+/// Directories of the same relative paths in directories that one packed layer has alone.
+#[test]
+fn directories_of_one_packed_layer_are_not_taken_for_each_other() {
+    let directory = |path: &str| {
+        let entry = Entry::Directory {
+            mode: None,
+            opaque: false,
+        };
+        (path.to_owned(), entry)
+    };
+    let file = |path: &str| (path.to_owned(), Entry::File(0o644));
+    let above = Tree::from([file("f")]);
+    let below = ["a", "a/c", "a/c/d", "b", "b/c", "b/c/d"].map(directory);
+    let below = below.into_iter().chain(["a/c/d/1", "b/c/d/2"].map(file));
+    let layers = [above, below.collect()];
+    run(&layers, &[Form::Packed { reversed: false }; 6]);
+}
