@@ -35,6 +35,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+pub(crate) use below::Data;
 pub(crate) use contents::read_fully;
 pub(crate) use files::OpenFiles;
 pub(crate) use names::LONGEST_NAME;

@@ -9,7 +9,7 @@ use super::copy_up::Contents;
 use super::files::refuse_unless_regular;
 use super::node::{Node, Presence};
 use super::{ActiveView, asked};
-use crate::view::read_fully;
+use crate::view::{Data, read_fully};
 use crate::{Caller, Error, NodeId, Operation, Reply, Request, Result, Segment, Whence};
 
 /// The most bytes that one call copies.
@@ -54,6 +54,8 @@ impl ActiveView {
                 Ok(count) => written += count,
                 // What was written is said; the next write meets the error again.
                 Err(_) if written > 0 => break,
+                // It got a flag since it was opened.
+                Err(Errno::BADF) => return Err(Error::Refused(Errno::PERM)),
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -152,42 +154,18 @@ impl ActiveView {
 
     /// Copies the contents of a file of the layers below up to an offset. Holes stay holes.
     pub(super) fn copy_contents(&self, lower: NodeId, to: &OwnedFd, limit: u64) -> Result<()> {
-        match self.lower.file_of(lower)? {
-            Some(from) => copy_file(&from, to, limit)?,
-            None => self.copy_packed(lower, to, limit)?,
+        match self.lower.open_data(lower)? {
+            Data::File(from) => copy_file(&from, to, limit)?,
+            Data::Extents { file, extents } => {
+                for extent in extents.iter().filter(|extent| extent.logical < limit) {
+                    let length = extent.length.min(limit - extent.logical);
+                    copy_run(&file, extent.offset, to, extent.logical, length)?;
+                }
+            }
         }
         // A hole at the end leaves the file short.
         if rustix::fs::fstat(to)?.st_size.cast_unsigned() < limit {
             rustix::fs::ftruncate(to, limit)?;
-        }
-        Ok(())
-    }
-}
-
-impl ActiveView {
-    /// Copies contents out of a packed layer, whose bytes lie in memory.
-    fn copy_packed(&self, lower: NodeId, to: &OwnedFd, limit: u64) -> Result<()> {
-        const SIZE: u32 = 1 << 20;
-        let mut offset = 0;
-        while offset < limit {
-            let size = SIZE.min(u32::try_from(limit - offset).unwrap_or(SIZE));
-            let read = self
-                .lower
-                .answer(&asked(lower, Operation::Read { offset, size }))?;
-            let Reply::Data(segments) = read else {
-                return Err(Error::Refused(Errno::IO));
-            };
-            if segments.is_empty() {
-                break;
-            }
-            for segment in segments {
-                match &segment {
-                    Segment::Mapped(bytes) => write_fully(to, bytes, offset)?,
-                    Segment::Owned(bytes) => write_fully(to, bytes, offset)?,
-                    Segment::Zeros(_) => {}
-                }
-                offset += segment.len() as u64;
-            }
         }
         Ok(())
     }
@@ -292,8 +270,6 @@ fn copy_by_hand(
 fn write_fully(to: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<()> {
     while !bytes.is_empty() {
         match rustix::io::pwrite(to, bytes, offset) {
-            // A page of a map that its file no longer has.
-            Err(Errno::FAULT) => return Err(Error::Refused(Errno::IO)),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
             Ok(written) => {
