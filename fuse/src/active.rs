@@ -17,6 +17,7 @@ mod contents;
 mod copy_up;
 mod create;
 mod files;
+mod flags;
 mod listing;
 mod lookup;
 mod names;
@@ -135,6 +136,7 @@ impl ActiveView {
             | Operation::Allocate { .. }
             | Operation::CopyFileRange { .. } => true,
             Operation::SetAttr(set) => set.size.is_some() && !self.is_in_upper(request.node),
+            Operation::Ioctl { .. } => !self.is_in_upper(request.node),
             Operation::Open { flags, .. } => {
                 files::writes(flags) && !self.is_in_upper(request.node)
             }
@@ -238,6 +240,7 @@ impl ActiveView {
                 kill_sgid,
             } => self.set_xattr(node, name, value, flags, kill_sgid),
             Operation::RemoveXattr { name } => self.remove_xattr(node, name),
+            Operation::Ioctl { command, input, .. } => self.ioctl(node, command, input),
             // The kernel does these by itself from then on.
             _ => Err(Error::Refused(Errno::NOSYS)),
         }

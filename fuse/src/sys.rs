@@ -11,12 +11,12 @@
 pub(crate) mod ring;
 
 use std::ffi::c_void;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::from_mut;
 
 use memmap2::{Mmap, MmapMut, MmapOptions};
 use rustix::io::Errno;
-use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, Setter, ioctl, opcode};
+use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, Setter, ioctl, opcode};
 
 use crate::kernel::abi::BackingMap;
 
@@ -105,6 +105,29 @@ unsafe impl Ioctl for OpenBacking {
     unsafe fn output_from_ptr(out: IoctlOutput, _: *mut c_void) -> Result<i32, Errno> {
         Ok(out)
     }
+}
+
+/// `struct fsxattr` of `linux/fs.h`.
+pub(crate) type FileAttributes = [u8; 28];
+
+/// `FS_IOC_FSGETXATTR` and `FS_IOC_FSSETXATTR` of `linux/fs.h`.
+const FSGETXATTR: Opcode = opcode::read::<FileAttributes>(b'X', 31);
+const FSSETXATTR: Opcode = opcode::write::<FileAttributes>(b'X', 32);
+
+/// Returns the flags of an inode with what belongs to them.
+pub(crate) fn file_attributes(file: impl AsFd) -> Result<FileAttributes, Errno> {
+    // SAFETY: the opcode writes one `fsxattr`, for which any bytes will do.
+    unsafe { ioctl(file, Getter::<FSGETXATTR, FileAttributes>::new()) }
+}
+
+/// Sets what [`file_attributes`] returns.
+pub(crate) fn set_file_attributes(
+    file: impl AsFd,
+    attributes: FileAttributes,
+) -> Result<(), Errno> {
+    // SAFETY: the opcode takes a pointer to an `fsxattr` that it only reads; it changes no
+    // memory of this process.
+    unsafe { ioctl(file, Setter::<FSSETXATTR, FileAttributes>::new(attributes)) }
 }
 
 /// Puts a copy of `with` in the place of `descriptor`, whose file is thereby closed.

@@ -4,6 +4,7 @@ use rustix::io::Errno;
 
 use super::ActiveView;
 use super::copy_up::Contents;
+use super::flags::refuse_where_flags_do;
 use super::node::{Node, Presence};
 use super::upper::Inode;
 use super::upper::entry;
@@ -31,7 +32,12 @@ impl ActiveView {
         } else if writes {
             self.copy_up(&node, Contents::ALL)?;
         }
-        Ok(Reply::Opened(self.opened(&node)?))
+        let opened = self.opened(&node)?;
+        if writes && let Err(error) = refuse_where_flags_do(&node, flags) {
+            drop(self.release(id));
+            return Err(error);
+        }
+        Ok(Reply::Opened(opened))
     }
 
     /// Counts one more handle. The kernel reads and writes by itself where it may: all

@@ -4,7 +4,8 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use rustix::fs::{CWD, FallocateFlags, RenameFlags, fallocate, ioctl_getflags, renameat_with};
+use rustix::fs::{CWD, FallocateFlags, IFlags, RenameFlags};
+use rustix::fs::{fallocate, ioctl_setflags, renameat_with};
 use rustix::io::Errno;
 
 use crate::bed::{Bed, xattr};
@@ -63,12 +64,17 @@ fn collapsing_a_range() {
     assert_eq!(both(collapse), (Ok(()), Err(Errno::OPNOTSUPP)));
 }
 
+/// The kernel keeps them by an attribute of its own and holds everybody to them itself.
 #[test]
-fn flags_of_inodes() {
-    let ask = |bed: &Bed| ioctl_getflags(File::open(bed.path("other")).unwrap()).map(drop);
-    let (kernel, here) = both(ask);
-    assert!(kernel.is_ok());
-    assert_eq!(here, Err(Errno::NOTTY));
+fn flags_of_files_of_layers_bind_nobody() {
+    let write = |bed: &Bed| {
+        let lower = File::open(bed.lower("other")).unwrap();
+        ioctl_setflags(&lower, IFlags::IMMUTABLE).unwrap();
+        let written = File::options().write(true).open(bed.path("other"));
+        ioctl_setflags(&lower, IFlags::empty()).unwrap();
+        written.map(drop).map_err(|error| error.raw_os_error())
+    };
+    assert_eq!(both(write), (Err(Some(libc::EPERM)), Ok(())));
 }
 
 /// Rule 20.

@@ -18,6 +18,7 @@ mod copying;
 mod differences;
 mod failing;
 mod faults;
+mod flags;
 mod listing;
 mod making;
 mod names;

@@ -14,11 +14,15 @@ pub(in crate::active) fn subdirectory(above: impl AsFd, name: &[u8]) -> Result<O
     Ok(rustix::fs::openat(above, name, flags, Mode::empty())?)
 }
 
+/// Opens a directory for reading.
+pub(in crate::active) fn readable(directory: impl AsFd) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(directory, c".", flags, Mode::empty())?)
+}
+
 /// Reads the names of a directory, its marks taken into account.
 pub(in crate::active) fn list(directory: impl AsFd) -> Result<Listing> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(directory, c".", flags, Mode::empty())?;
-    Ok(Listing::of_open(&directory)?)
+    Ok(Listing::of_open(&readable(directory)?)?)
 }
 
 /// Takes a name away that is no directory.
@@ -53,7 +57,5 @@ pub(in crate::active) fn has(directory: impl AsFd, name: &[u8]) -> Result<bool> 
 
 /// Makes the names of a directory last.
 pub(in crate::active) fn sync_directory(directory: impl AsFd) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let open = rustix::fs::openat(directory, c".", flags, Mode::empty())?;
-    Ok(rustix::fs::fsync(open)?)
+    Ok(rustix::fs::fsync(readable(directory)?)?)
 }

@@ -45,8 +45,12 @@ impl Inode {
         let open =
             |flags| rustix::fs::openat(CWD, self.path(), flags | OFlags::CLOEXEC, Mode::empty());
         match open(OFlags::RDWR) {
-            // Immutable and append-only files can still be read.
-            Err(Errno::PERM | Errno::ACCESS) => Ok(open(OFlags::RDONLY)?),
+            // One that can only be appended to, and one that can only be read.
+            Err(Errno::PERM) => match open(OFlags::RDWR | OFlags::APPEND) {
+                Err(Errno::PERM | Errno::ACCESS) => Ok(open(OFlags::RDONLY)?),
+                opened => Ok(opened?),
+            },
+            Err(Errno::ACCESS) => Ok(open(OFlags::RDONLY)?),
             opened => Ok(opened?),
         }
     }
