@@ -254,8 +254,13 @@ impl DirectoryLayer {
         walk(directory.as_ref().unwrap_or(&self.root), rest, flags).map_err(failed())
     }
 
+    /// Returns the error of a call. What is asked for was found in a listing: it has vanished
+    /// where the call does not find it, and that must not look as if it had never been.
     fn failed(&self, operation: &'static str, path: &[u8]) -> impl FnOnce(Errno) -> Error {
-        Error::system(operation, Path::new(&self.label).join(path_of(path)))
+        move |errno| match errno {
+            Errno::NOENT => self.corrupt(path, "the layer has lost"),
+            errno => Error::system(operation, Path::new(&self.label).join(path_of(path)))(errno),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mica_fuse::session::{Busy, unmount};
 use mica_fuse::{Error, Upper, UpperOptions};
 
-use crate::bed::{Bed, Small, errno, names};
+use crate::bed::{Bed, Small, drop_caches, errno, names};
 use crate::faults::{Fault, Faults, Which};
 use crate::mount::{Ground, Implementation};
 
@@ -183,4 +183,47 @@ fn the_work_directory_is_cleared_when_it_is_mounted() {
     fs::set_permissions(&deep, fs::Permissions::from_mode(0o0)).unwrap();
     bed.remount();
     assert_eq!(bed.half_made(), [""; 0]);
+}
+
+#[test]
+fn what_vanishes_from_a_layer_is_an_error_and_not_absent() {
+    let mut bed = Bed::unmounted(|lower| {
+        fs::create_dir_all(lower.join("d/e")).unwrap();
+        fs::write(lower.join("d/file"), "contents").unwrap();
+        fs::write(lower.join("d/kept"), "kept").unwrap();
+    });
+    bed.remount();
+    assert_eq!(bed.names("d"), ["e", "file", "kept"]);
+    fs::remove_file(bed.lower("d/file")).unwrap();
+    fs::remove_dir(bed.lower("d/e")).unwrap();
+    drop_caches();
+    let lost = [libc::EIO, libc::ESTALE];
+    for name in ["d/file", "d/e"] {
+        let seen = fs::symlink_metadata(bed.path(name)).and_then(|_| fs::read(bed.path(name)));
+        assert!(lost.contains(&errno(seen)), "{name}");
+        let changed = fs::set_permissions(bed.path(name), fs::Permissions::from_mode(0o700));
+        assert!(lost.contains(&errno(changed)), "{name}");
+    }
+    assert!(!bed.upper("d/file").exists() && !bed.upper("d/e").exists());
+    assert_eq!(bed.half_made(), [""; 0]);
+    assert_eq!(bed.read("d/kept"), b"kept");
+}
+
+#[test]
+fn an_attribute_over_the_limit_is_refused_and_copies_nothing() {
+    let bed = Bed::new(|lower| fs::write(lower.join("file"), "contents").unwrap());
+    let set = |name: &str, value: &[u8]| {
+        rustix::fs::setxattr(
+            bed.path("file"),
+            name,
+            value,
+            rustix::fs::XattrFlags::empty(),
+        )
+    };
+    assert_eq!(errno(set("user.a", &vec![0; (64 << 10) + 1])), libc::E2BIG);
+    assert_eq!(
+        errno(set(&format!("user.{}", "n".repeat(255)), b"")),
+        libc::ERANGE
+    );
+    assert_eq!(names(&bed.ground.upper), [""; 0]);
 }

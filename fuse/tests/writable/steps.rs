@@ -296,6 +296,69 @@ fn a_change_that_meets_an_io_error_at_any_step_fails_and_can_be_tried_again() {
     fail_everywhere(Which::Reads, &[Errno::IO]);
 }
 
+/// What is read of a tree, as text.
+type Look = fn(&Path) -> io::Result<String>;
+
+const LOOKS: &[(&str, Look)] = &[
+    ("list the root", |root| list(root)),
+    ("list a directory", |root| list(&root.join("d"))),
+    ("stat", |root| {
+        Ok(root.join("d/sub/x").symlink_metadata()?.len().to_string())
+    }),
+    ("read", |root| fs::read_to_string(root.join("d/sub/x"))),
+    ("read a link", |root| {
+        Ok(fs::read_link(root.join("link"))?.display().to_string())
+    }),
+    ("look for what is absent", |root| {
+        match root.join("d/absent").symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+            found => found.map(|_| "found".to_owned()),
+        }
+    }),
+];
+
+fn list(directory: &Path) -> io::Result<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        names.push(entry?.file_name().into_string().unwrap());
+    }
+    names.sort();
+    Ok(names.join(" "))
+}
+
+#[test]
+fn a_layer_that_cannot_be_read_at_any_step_is_an_error_and_nothing_is_absent() {
+    let mut bed = Bed::new(lay);
+    for (what, look) in LOOKS {
+        bed.remount();
+        let expected = look(&bed.path("")).unwrap();
+        for step in 0.. {
+            assert!(step < MOST_STEPS, "{what}");
+            let faults = Faults::default();
+            bed.unmount();
+            faults.watch(Which::Reads, || bed.remount());
+            rustix::fs::statfs(bed.path("")).unwrap();
+            faults.arm(Fault::Error(Errno::IO), step);
+            let seen = look(&bed.path(""));
+            let is_over = faults.disarm().is_none();
+            match seen {
+                Ok(seen) => assert_eq!(seen, expected, "{what}, step {step}"),
+                Err(error) => {
+                    assert_eq!(error.raw_os_error(), Some(libc::EIO), "{what}, step {step}");
+                }
+            }
+            assert_eq!(
+                look(&bed.path("")).unwrap(),
+                expected,
+                "{what}, step {step}: again"
+            );
+            if is_over {
+                break;
+            }
+        }
+    }
+}
+
 /// Trap 43.
 #[test]
 fn a_crash_at_any_step_of_a_change_leaves_the_old_or_the_new_tree() {
