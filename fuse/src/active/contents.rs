@@ -9,11 +9,14 @@ use super::copy_up::Contents;
 use super::files::refuse_unless_regular;
 use super::node::{Node, Presence};
 use super::{ActiveView, asked};
+use crate::sys;
 use crate::view::{Data, read_fully};
 use crate::{Caller, Error, NodeId, Operation, Reply, Request, Result, Segment, Whence};
 
 /// The most bytes that one call copies.
 const PIECE: u64 = 1 << 30;
+/// Runs of at least so many bytes are copied out of a map, that many at once.
+const MAPPED_PIECE: usize = 1 << 20;
 
 impl ActiveView {
     /// Answers a read.
@@ -207,8 +210,48 @@ fn copy_file(from: &OwnedFd, to: &OwnedFd, limit: u64) -> Result<()> {
     Ok(())
 }
 
-/// Copies a run of bytes, in the kernel where it can.
+/// Copies a run of bytes: a long one out of a map, since from file to file the kernel goes
+/// page by page through a pipe (`splice_file_range`), which takes half as long again.
 fn copy_run(
+    from: impl AsFd,
+    from_offset: u64,
+    to: &OwnedFd,
+    to_offset: u64,
+    length: u64,
+) -> Result<()> {
+    if length >= MAPPED_PIECE as u64 && copy_mapped(&from, from_offset, to, to_offset, length)? {
+        return Ok(());
+    }
+    copy_in_kernel(from, from_offset, to, to_offset, length)
+}
+
+/// Copies a run out of a map of the file, of which nothing is touched here; returns `false`
+/// where it cannot be mapped or is too short.
+fn copy_mapped(
+    from: impl AsFd,
+    from_offset: u64,
+    to: &OwnedFd,
+    mut to_offset: u64,
+    length: u64,
+) -> Result<bool> {
+    let Ok(map) = sys::map(from.as_fd()) else {
+        return Ok(false);
+    };
+    let range = usize::try_from(from_offset)
+        .ok()
+        .zip(usize::try_from(length).ok());
+    let run = range.and_then(|(start, length)| map.get(start..start.checked_add(length)?));
+    let Some(run) = run else {
+        return Ok(false);
+    };
+    for piece in run.chunks(MAPPED_PIECE) {
+        write_fully(to, piece, to_offset)?;
+        to_offset += piece.len() as u64;
+    }
+    Ok(true)
+}
+
+fn copy_in_kernel(
     from: impl AsFd,
     mut from_offset: u64,
     to: &OwnedFd,
@@ -270,6 +313,8 @@ fn copy_by_hand(
 fn write_fully(to: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> Result<()> {
     while !bytes.is_empty() {
         match rustix::io::pwrite(to, bytes, offset) {
+            // A page of a map that its file no longer has.
+            Err(Errno::FAULT) => return Err(Error::Refused(Errno::IO)),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
             Ok(written) => {

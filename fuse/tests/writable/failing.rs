@@ -194,6 +194,8 @@ fn what_vanishes_from_a_layer_is_an_error_and_not_absent() {
     });
     bed.remount();
     assert_eq!(bed.names("d"), ["e", "file", "kept"]);
+    // What nobody uses any more is read anew, without what is gone then.
+    let _used = fs::File::open(bed.path("d")).unwrap();
     fs::remove_file(bed.lower("d/file")).unwrap();
     fs::remove_dir(bed.lower("d/e")).unwrap();
     drop_caches();
