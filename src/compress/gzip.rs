@@ -18,9 +18,10 @@ use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 const BLOCK: usize = 256 << 10;
 /// The window of deflate.
 const WINDOW: usize = 32 << 10;
-/// Four times as fast as zlib's own level, for about a tenth more bytes: layers that
-/// are made here are waited for.
-const LEVEL: u32 = 2;
+/// The fastest, as layers that are made here are waited for: twice as fast as level 2, for a
+/// fifth more bytes. Whoever minds the bytes takes zstd, which is faster and smaller than
+/// either.
+const LEVEL: u32 = 1;
 /// RFC 1952 §2.3: deflate, no flags, no time, nothing about the level, Unix.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 
@@ -249,7 +250,7 @@ mod tests {
         let bytes: Vec<u8> = repeated.iter().copied().cycle().take(2 * BLOCK).collect();
         let one = compressed(&bytes[..BLOCK], 1, BLOCK).len();
         let two = compressed(&bytes, 1, BLOCK).len();
-        assert!(two - one < one / 4, "{one} {two}");
+        assert!(two - one < one / 3, "{one} {two}");
     }
 
     #[test]
