@@ -150,16 +150,6 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The server will not give the rest of a blob.
-    #[error("{host} refuses the bytes from {position} of {what}")]
-    Range {
-        /// The host, with its port.
-        host: String,
-        /// What was fetched.
-        what: String,
-        /// Where the missing rest begins.
-        position: u64,
-    },
     /// The answer lacks a header, or has one that makes no sense.
     #[error("{what} from {host} has a missing or wrong header {header}")]
     Header {

@@ -191,21 +191,19 @@ impl Client {
         descriptor: &Descriptor,
         offset: u64,
     ) -> Result<(Response, u64), Error> {
-        let what = descriptor.digest.to_string();
-        let target = Target::Part(kind, what.clone());
-        match self
-            .send(server, &question(target, descriptor, offset))
-            .await
-        {
+        let target = Target::Part(kind, descriptor.digest.to_string());
+        let rest = question(target.clone(), descriptor, offset);
+        match self.send(server, &rest).await {
             Ok(response) => check(response, descriptor, offset),
             Err(Error::Status {
                 status: 416,
                 refusal,
-            }) => Err(Error::Range {
-                host: refusal.host,
-                what,
-                position: offset,
-            }),
+            }) => {
+                tracing::debug!(%refusal, offset, "fetching all of it instead of the rest");
+                let whole = question(target, descriptor, 0);
+                let response = self.send(server, &whole).await?;
+                check(response, descriptor, offset)
+            }
             Err(error) => Err(error),
         }
     }

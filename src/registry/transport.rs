@@ -4,6 +4,7 @@
 //! user said so, also at the servers that it sends us to; its client certificate is shown to
 //! itself alone.
 
+use std::error::Error as StdError;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -73,8 +74,8 @@ impl Transport {
     pub(super) fn client(&self, url: &Url, whose: Whose) -> Result<&reqwest::Client, Error> {
         let no_roots = |builder: ClientBuilder| builder.tls_certs_only([]);
         let made = match (url.scheme(), whose) {
-            ("https", Whose::Own) => get_or_build(&self.own, || self.with_tls(whose)),
-            ("https", Whose::Other) => get_or_build(&self.secure, || self.with_tls(whose)),
+            ("https", Whose::Own) => self.secure(&self.own, whose),
+            ("https", Whose::Other) => self.secure(&self.secure, whose),
             _ if is_loopback(url.host_str().unwrap_or_default()) => {
                 get_or_build(&self.loopback, || no_roots(self.builder()).no_proxy())
             }
@@ -86,14 +87,36 @@ impl Transport {
         })
     }
 
-    fn with_tls(&self, whose: Whose) -> ClientBuilder {
+    fn secure<'a>(
+        &self,
+        slot: &'a OnceLock<reqwest::Client>,
+        whose: Whose,
+    ) -> Result<&'a reqwest::Client, reqwest::Error> {
+        let ca = &self.tls.ca;
+        let made = get_or_build(slot, || {
+            self.with_tls(whose, |builder| builder.tls_certs_merge(ca.clone()))
+        });
+        if made.is_ok() || ca.is_empty() {
+            return made;
+        }
+        // A machine without root certificates can still have the host's own.
+        get_or_build(slot, || {
+            self.with_tls(whose, |builder| builder.tls_certs_only(ca.clone()))
+        })
+    }
+
+    fn with_tls(
+        &self,
+        whose: Whose,
+        trust: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> ClientBuilder {
         let mut builder = self.builder();
         if self.tls.skip_verify {
             builder = builder
                 .tls_certs_only([])
                 .tls_danger_accept_invalid_certs(true);
         } else if !self.tls.ca.is_empty() {
-            builder = builder.tls_certs_merge(self.tls.ca.clone());
+            builder = trust(builder);
         }
         match &self.tls.identity {
             Some(identity) if whose == Whose::Own => builder.identity(identity.clone()),
@@ -219,20 +242,22 @@ impl Transport {
 
 /// Tells a server whose certificate is not trusted from one that cannot be reached.
 fn unreachable(host: String, what: String, source: reqwest::Error) -> Error {
-    let is_certificate = |error: &(dyn std::error::Error + 'static)| {
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(|error| error.get_ref());
-        let tls = error.downcast_ref::<rustls::Error>();
-        let tls = tls.or(inner.and_then(|inner| inner.downcast_ref()));
-        matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
-    };
-    let first: &(dyn std::error::Error + 'static) = &source;
-    let mut chain = std::iter::successors(Some(first), |error| error.source());
-    if chain.any(is_certificate) {
+    if is_of_certificate(&source) {
         Error::Certificate { host, what, source }
     } else {
         Error::Unreachable { host, what, source }
+    }
+}
+
+fn is_of_certificate(error: &(dyn StdError + 'static)) -> bool {
+    if let Some(tls) = error.downcast_ref() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_));
+    }
+    // What an I/O error wraps is not its source.
+    let wrapped = error.downcast_ref().and_then(std::io::Error::get_ref);
+    match wrapped {
+        Some(inner) => is_of_certificate(inner),
+        None => error.source().is_some_and(is_of_certificate),
     }
 }
 

@@ -264,3 +264,31 @@ fn a_full_disk_is_told_and_the_pull_goes_on_later() {
         mica.ok(["layer", "verify"]);
     }
 }
+
+#[test]
+fn a_bomb_fills_the_disk_and_nothing_else() {
+    // A file of one byte over and over, a thousand times as large as what it is fetched as. Zeros
+    // would become holes.
+    const SIZE: u64 = 256 << 20;
+    let encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::best());
+    let mut builder = tar::Builder::new(encoder);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(SIZE);
+    header.set_mode(0o644);
+    let ones = std::io::Read::take(std::io::repeat(1), SIZE);
+    builder.append_data(&mut header, "bomb", ones).unwrap();
+    let blob = builder.into_inner().unwrap().finish().unwrap();
+    assert!(blob.len() < 1 << 20);
+    let mut layout = Layout::new();
+    layout.add_tar(&tar_of(&[("good", b"1")]));
+    layout.add_layer("+gzip", b"what it is does not matter", &blob);
+    layout.finish();
+    let Some(disk) = SmallDisk::mount("32m") else {
+        eprintln!("skipped: mounting a tmpfs is not allowed here");
+        return;
+    };
+    let mica = Mica::at(disk.0.path().join("store"));
+    let error = mica.fails(["pull", "-q", &layout.source()]);
+    assert!(error.contains("No space left on device"), "{error}");
+    mica.assert_nothing_visible("the bomb");
+}

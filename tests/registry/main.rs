@@ -7,3 +7,4 @@ mod mirrors;
 mod push;
 #[path = "../support/registry.rs"]
 mod support;
+mod tls;

@@ -5,10 +5,12 @@
 //! last one stays. Every request is recorded with its headers.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// One scripted answer.
 #[derive(Clone, Debug)]
@@ -150,6 +152,7 @@ impl Request {
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
     address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
     state: Arc<Mutex<State>>,
 }
 
@@ -157,13 +160,20 @@ pub(crate) struct Registry {
 struct State {
     scripts: HashMap<String, Vec<Answer>>,
     requests: Vec<Request>,
+    connections: usize,
 }
 
 impl Registry {
     pub(crate) fn start() -> Self {
+        Self::with_tls(None)
+    }
+
+    /// Starts a server that speaks TLS where it is told how.
+    pub(crate) fn with_tls(tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let registry = Self {
             address: listener.local_addr().unwrap(),
+            tls,
             state: Arc::default(),
         };
         let server = registry.clone();
@@ -183,7 +193,8 @@ impl Registry {
 
     /// The URL of a path on this server.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.address)
     }
 
     /// Scripts the answers to `METHOD path`, where the path may have a query. A path without one
@@ -208,22 +219,37 @@ impl Registry {
         self.requests().iter().map(Request::line).collect()
     }
 
+    /// How many connections there were so far, also those without a request.
+    pub(crate) fn connections(&self) -> usize {
+        self.state.lock().unwrap().connections
+    }
+
     fn serve(&self, stream: TcpStream) {
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let mut stream = stream;
-        while let Some(request) = read_request(&mut reader) {
-            let is_head = request.method == "HEAD";
-            let answer = self.take(request, &mut reader);
-            if !send(&mut stream, &answer, is_head) {
-                break;
+        self.state.lock().unwrap().connections += 1;
+        let plain = stream.try_clone().unwrap();
+        match &self.tls {
+            None => self.talk(BufReader::new(stream)),
+            Some(tls) => {
+                let connection = ServerConnection::new(Arc::clone(tls)).unwrap();
+                self.talk(BufReader::new(StreamOwned::new(connection, stream)));
             }
         }
         // The peer may have closed first.
-        drop(stream.shutdown(Shutdown::Both));
+        drop(plain.shutdown(Shutdown::Both));
+    }
+
+    fn talk(&self, mut stream: BufReader<impl Read + Write>) {
+        while let Some(request) = read_request(&mut stream) {
+            let is_head = request.method == "HEAD";
+            let answer = self.take(request, &mut stream);
+            if !send(stream.get_mut(), &answer, is_head) {
+                break;
+            }
+        }
     }
 
     /// Chooses the answer, and reads as much of the request's body as that wants.
-    fn take(&self, request: Request, reader: &mut BufReader<TcpStream>) -> Answer {
+    fn take(&self, request: Request, reader: &mut impl Read) -> Answer {
         let length = request.header("content-length");
         let length = length.map_or(0, |length| length.parse().unwrap());
         let (answer, number) = self.choose(request);
@@ -266,7 +292,7 @@ impl Registry {
 }
 
 /// Reads a request but for its body.
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
+fn read_request(reader: &mut impl BufRead) -> Option<Request> {
     let mut line = String::new();
     reader
         .read_line(&mut line)
@@ -292,7 +318,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
 }
 
 /// Sends an answer; says whether the connection can be used again.
-fn send(stream: &mut TcpStream, answer: &Answer, is_head: bool) -> bool {
+fn send(stream: &mut impl Write, answer: &Answer, is_head: bool) -> bool {
     if matches!(answer.fault, Fault::Hangup | Fault::CutRequest(_)) {
         return false;
     }
@@ -317,7 +343,11 @@ fn send(stream: &mut TcpStream, answer: &Answer, is_head: bool) -> bool {
         bytes.extend(body_of(answer));
     }
     // A client that has seen enough may be gone.
-    if stream.write_all(&bytes).is_err() {
+    if stream
+        .write_all(&bytes)
+        .and_then(|()| stream.flush())
+        .is_err()
+    {
         return false;
     }
     if let (Fault::Stall(_), false) = (answer.fault, is_head) {
