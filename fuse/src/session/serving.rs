@@ -163,8 +163,10 @@ impl<'scope, 'env> Threads<'scope, 'env> {
             return self.start_servers(count).map(|()| false);
         }
         for _ in 0..count {
-            let (service, desk) = (self.service, self.desk);
+            let (service, desk, over) = (self.service, self.desk, self.over);
             self.start(move || {
+                // A clerk that fails takes a request along that nobody else can answer.
+                let _end = End(over);
                 clerk(service, desk);
                 Ok(())
             })?;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use mica_fuse::Access;
 use mica_fuse::session::{Busy, Handover, MountError, MountOptions, Session, unmount};
 use rustix::fs::{Advice, fadvise};
+use rustix::mount::UnmountFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use crate::stage::{self, Stage, eventually};
@@ -113,12 +114,16 @@ impl Load<'_> {
     }
 }
 
-/// Ends the clients of a test that failed too.
-struct Over<'l>(&'l AtomicBool);
+/// Ends the clients, those of a test that failed too: nobody may be left to answer them.
+struct Over<'l>(&'l AtomicBool, &'l Path);
 
 impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
+        if std::thread::panicking() {
+            let flags = UnmountFlags::FORCE | UnmountFlags::DETACH;
+            rustix::mount::unmount(self.1, flags).ok();
+        }
     }
 }
 
@@ -140,7 +145,7 @@ fn nobody_notices_that_the_serving_process_is_killed() {
     };
     let mut server = std::thread::scope(|scope| {
         let mut server = Server::start(stage.root(), &handover);
-        let over = Over(&load.is_over);
+        let over = Over(&load.is_over, &point);
         for client in 0..CLIENTS {
             let load = &load;
             scope.spawn(move || load.run(client));
