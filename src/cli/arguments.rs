@@ -166,7 +166,7 @@ pub(super) struct MountArguments {
 /// How requests come from the kernel.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum TransportArgument {
-    /// As is fastest on this machine
+    /// As is fastest on this machine, of what is known to hold
     Auto,
     /// FUSE over `io_uring`, where the kernel has it enabled; otherwise as poll
     Ring,

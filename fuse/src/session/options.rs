@@ -23,7 +23,7 @@ pub(crate) const SUBTYPE: &str = "mica";
 /// How requests come from the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// As is fastest on this machine.
+    /// As is fastest on this machine of what is known to hold.
     #[default]
     Auto,
     /// FUSE over `io_uring`, served on the CPU that asks. Linux has it from 6.14 on, where
@@ -106,10 +106,9 @@ pub struct MountOptions {
     pub held: bool,
 }
 
-/// What is fastest with two CPUs (`scripts/bench --transport all`): single requests take as
-/// long as with `Poll`, changes a quarter to a third less. Only large reads that the kernel
-/// has not cached are slower, since their contents are copied once more.
-const AUTO: Transport = Transport::Ring;
+/// The fastest but for `Ring`, which is for those who ask for it: one request in very many was
+/// seen to wait for ever by it, and the reason is not known.
+const AUTO: Transport = Transport::Poll;
 
 /// How long a thread polls before it sleeps: callers that go through a tree ask again within
 /// a few microseconds, and one that works in between is worth one wake-up.
