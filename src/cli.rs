@@ -5,6 +5,7 @@
 //! usage. A reader that closes stdout early is no error.
 
 mod arguments;
+mod check;
 mod commit;
 mod content;
 mod diff;
@@ -143,6 +144,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
             and_collect(&session()?, |session| snapshot::run(session, command))
         }
         Command::Layer(command) => layer::run(&session()?, command),
+        Command::Check(check) => check::run(&session()?, check),
         Command::Content(command) => content::run(&session()?, command),
         Command::Namespace(command) => namespace::run(&session()?, command),
         Command::Lease(command) => and_collect(&session()?, |session| lease::run(session, command)),

@@ -37,6 +37,7 @@ pub use collect::Collected;
 pub(crate) use collect::collect;
 pub(crate) use due::{collect_if_due, tidy};
 pub use error::GcError;
+pub(crate) use files::INGEST_LIFE;
 pub use node::{Node, NodeKind};
 pub use survey::{Garbage, Live, Step, Survey};
 pub(crate) use survey::{survey, survey_without};

@@ -21,6 +21,9 @@ pub use check::{CheckedImage, Completeness, check};
 pub use contents::Contents;
 pub use selection::{Platforms, Selection};
 
+/// What is wrong with an image without documents.
+pub(crate) const NO_MANIFEST: &str = "no manifest of it is in the store";
+
 /// The fewest hexadecimal digits by which an image may be named.
 const MIN_DIGITS: usize = 4;
 

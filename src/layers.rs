@@ -236,20 +236,6 @@ impl Layers {
             .await?)
     }
 
-    /// Removes a layer; returns the bytes that it took.
-    pub(crate) fn remove(&self, diff_id: &DiffId) -> Result<u64, LayerError> {
-        let path = self.path(diff_id);
-        let mut bytes = 0;
-        for name in entries(&path)? {
-            let file = path.join(name);
-            bytes += fs::symlink_metadata(&file)
-                .map_err(failed("stat", &file))?
-                .len();
-        }
-        publish::retire_directory(&path, &self.tmp).map_err(failed("remove", &path))?;
-        Ok(bytes)
-    }
-
     /// Makes the names of all layers published so far survive a crash.
     pub(crate) fn sync(&self) -> Result<(), LayerError> {
         for algorithm in entries(&self.directory)? {

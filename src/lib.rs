@@ -1,6 +1,7 @@
 //! Pulls container images, keeps every layer once, and shows chains of layers as ordinary
 //! directories.
 
+pub mod check;
 pub mod cli;
 pub mod commit;
 mod compress;

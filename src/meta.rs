@@ -18,6 +18,8 @@ mod journal;
 mod key;
 mod namespace;
 mod record;
+mod remake;
+mod survey;
 mod transaction;
 
 use std::io;
@@ -27,7 +29,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::events::Events;
-use crate::store::{LockError, LockName, Locks};
+use crate::store::{FileLock, LockError, LockName, Locks};
 
 use database::Database;
 use journal::{End, Journal};
@@ -43,6 +45,7 @@ pub use record::{
     ContentRecord, ImageRecord, Kind, Labels, LeaseRecord, NamespaceRecord, SnapshotId,
     SnapshotRecord, Usage,
 };
+pub(crate) use survey::Survey;
 use transaction::Changes;
 pub(crate) use transaction::Transaction;
 
@@ -71,6 +74,16 @@ pub enum MetaError {
         path: PathBuf,
         /// What is wrong.
         source: Damage,
+    },
+    /// A file of the database could not be moved.
+    #[error("{operation} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What it was tried on.
+        path: PathBuf,
+        /// The failure.
+        source: io::Error,
     },
     /// The journal could not be read or written.
     #[error("{operation} journal {}", path.display())]
@@ -160,29 +173,38 @@ impl Meta {
         is_write: bool,
         work: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
-        let lock = self
-            .locks
-            .exclusive(&LockName::Meta, PATIENCE)
-            .map_err(MetaError::from)?;
+        self.with_database(|database, journal, end| {
+            let transaction = Transaction::new(database);
+            let value = work(&transaction)?;
+            if is_write {
+                transaction.note_if_first()?;
+            }
+            let (changes, events) = transaction.into_changes();
+            if is_write && !changes.is_empty() {
+                Self::commit(database, journal, end, changes)?;
+            }
+            if is_write {
+                // Still under the lock, so that events come in the order of commits.
+                self.events.publish(events);
+            }
+            Ok(value)
+        })
+    }
+
+    /// Opens the database, which has all that the journal has, for the moment of a closure.
+    fn with_database<T, E: From<MetaError>>(
+        &self,
+        work: impl FnOnce(&Database, &Journal, Option<End>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let _lock = self.lock()?;
         let database = Database::open(&self.path)?;
         let journal = Journal::beside(&self.path);
         let end = Self::catch_up(&database, &journal)?;
-        let transaction = Transaction::new(&database);
-        let value = work(&transaction)?;
-        if is_write {
-            transaction.note_if_first()?;
-        }
-        let (changes, events) = transaction.into_changes();
-        if is_write && !changes.is_empty() {
-            Self::commit(&database, &journal, end, changes)?;
-        }
-        drop(database);
-        if is_write {
-            // Still under the lock, so that events come in the order of commits.
-            self.events.publish(events);
-        }
-        drop(lock);
-        Ok(value)
+        work(&database, &journal, end)
+    }
+
+    fn lock(&self) -> Result<FileLock, MetaError> {
+        Ok(self.locks.exclusive(&LockName::Meta, PATIENCE)?)
     }
 
     /// Makes the changes again that the journal has and the database has lost. Returns the

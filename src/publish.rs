@@ -69,6 +69,12 @@ impl Staging {
         }
         Ok(Published::New)
     }
+
+    /// Takes the place of a directory, in one step; what was there is removed.
+    pub(crate) fn replace(self, destination: &Path) -> io::Result<()> {
+        renameat_with(CWD, &self.path, CWD, destination, RenameFlags::EXCHANGE)?;
+        sync_directory(parent_of(destination))
+    }
 }
 
 impl Drop for Staging {

@@ -9,6 +9,7 @@
 
 mod chain;
 mod create;
+mod describe;
 mod directory;
 mod error;
 mod mounts;
@@ -29,6 +30,7 @@ use chain::find;
 use directory::failed_call;
 
 pub(crate) use chain::commit_chain;
+pub(crate) use describe::Description;
 pub(crate) use directory::Directories;
 pub use directory::Hold;
 pub use error::SnapshotError;
@@ -119,6 +121,7 @@ impl Snapshots {
                 updated: now,
                 ..active
             };
+            self.describe(&record)?;
             transaction.remove::<SnapshotRecord>(&self.namespace, key)?;
             transaction.put(&self.namespace, name, &record)?;
             transaction.publish(
@@ -176,6 +179,7 @@ impl Snapshots {
             let mut record = find(transaction, &self.namespace, name)?;
             record.labels = labels::updated("snapshot", name, &record.labels, labels, mask)?;
             record.updated = Timestamp::now();
+            self.describe(&record)?;
             transaction.put(&self.namespace, name, &record)?;
             Ok(record)
         })

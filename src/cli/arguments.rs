@@ -1,5 +1,6 @@
 //! The grammar of the command line.
 
+mod check;
 mod content;
 mod gc;
 mod image;
@@ -21,6 +22,7 @@ use crate::mounts::{AccessMode, TransportMode};
 use crate::oci::DiffId;
 use crate::overlay::Call;
 
+pub(super) use check::CheckArguments;
 pub(super) use content::ContentCommand;
 pub(super) use gc::GcArguments;
 pub(super) use image::{ImageCommand, ImagesArguments};
@@ -94,6 +96,8 @@ pub(super) enum Command {
     /// List, read and write blobs
     #[command(subcommand)]
     Content(ContentCommand),
+    /// Look for damage in the whole store
+    Check(CheckArguments),
     /// Keep things that no image needs
     #[command(subcommand)]
     Lease(LeaseCommand),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::check::CheckError;
 use crate::commit::CommitError;
 use crate::content::ContentError;
 use crate::daemon::DaemonError;
@@ -17,7 +18,7 @@ use crate::gc::GcError;
 use crate::images::ImageError;
 use crate::layers::LayerError;
 use crate::leases::LeaseError;
-use crate::meta::MetaError;
+use crate::meta::{Damage, MetaError};
 use crate::mounts::MountsError;
 use crate::namespaces::NamespaceError;
 use crate::overlay::OverlayError;
@@ -50,6 +51,10 @@ pub(super) enum CliError {
     NotAsked(usize),
     #[error("nothing in the store is called {0:?}")]
     NothingOfThatName(String),
+    #[error("{0} faults in the store")]
+    Faults(usize),
+    #[error(transparent)]
+    Check(#[from] Box<CheckError>),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -148,11 +153,24 @@ impl CliError {
             Self::Key(_) => Some("name the snapshot by --key"),
             Self::Damaged { .. } => Some("pull the images that use them again"),
             Self::Interrupted => Some("the same command goes on where this one has stopped"),
-            _ if is_disk_full(self) => {
-                Some("free some space; the same command goes on where this one has stopped")
-            }
+            Self::Faults(_) => Some("`mica check --repair` makes good what can be"),
             _ => None,
         }
+    }
+
+    /// Returns what the user may do about a cause that every command can meet.
+    fn hint_of_cause(&self) -> Option<&str> {
+        if causes(self).any(<dyn Error>::is::<Damage>) {
+            return Some("`mica check --rebuild` makes the records anew");
+        }
+        is_disk_full(self)
+            .then_some("free some space; the same command goes on where this one has stopped")
+    }
+}
+
+impl From<CheckError> for CliError {
+    fn from(error: CheckError) -> Self {
+        Self::Check(Box::new(error))
     }
 }
 
@@ -166,7 +184,8 @@ impl From<PullError> for CliError {
 pub(super) fn report(error: &CliError) {
     let mut lines = vec![format!("error: {error}")];
     lines.extend(causes(error).map(|cause| format!("caused by: {cause}")));
-    lines.extend(error.hint().map(|hint| format!("hint: {hint}")));
+    let hint = error.hint().or_else(|| error.hint_of_cause());
+    lines.extend(hint.map(|hint| format!("hint: {hint}")));
     let text = lines.join("\n") + "\n";
     // Nobody is left to be told when stderr is gone.
     drop(io::stderr().lock().write_all(text.as_bytes()));

@@ -15,7 +15,7 @@ use crate::snapshots::{Directories, Hold};
 use crate::store::{FileLock, LockName, Store};
 
 /// How long a broken-off download may be taken up again.
-const INGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const INGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A file or directory of the store that has a name of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! The making of one layer: bytes of its tar in, a published layer out.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 
 use mica_fuse::Builder;
@@ -116,7 +116,14 @@ impl UnpackedLayer {
         } = self;
         let path = layers.path(&diff_id);
         if layers.state(&diff_id)? == LayerState::Unproven {
-            layers.remove(&diff_id)?;
+            // It may be all that there is of the layer, so that the new one has to be on the
+            // disk first.
+            for name in [super::DATA, super::INDEX] {
+                let file = staging.path().join(name);
+                let synced = File::open(&file).and_then(|file| file.sync_all());
+                synced.map_err(failed("sync", &file))?;
+            }
+            return staging.replace(&path).map_err(failed("replace", &path));
         }
         match staging.publish(&path).map_err(failed("publish", &path))? {
             Published::New | Published::Exists => Ok(()),

@@ -1,10 +1,14 @@
 //! Proof that a layer is what its diff ID says.
 
-use std::fs;
-use std::io;
+use std::error::Error as _;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 
-use super::{BOOT, LayerError, LayerState, Layers, SYNCED, failed, mark_synced};
+use super::{BOOT, DATA, LayerError, LayerState, Layers, SYNCED, failed, mark_synced};
 use crate::oci::DiffId;
+
+/// Bytes read at a time.
+const CHUNK: usize = 256 << 10;
 
 /// A layer that was read from end to end and found right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +31,53 @@ impl Layers {
             self.doubt(diff_id)?;
         }
         verified
+    }
+
+    /// Says what is wrong with a layer, and changes nothing.
+    pub(crate) fn inspect(&self, diff_id: &DiffId) -> Result<Option<String>, LayerError> {
+        match self.compare(diff_id) {
+            // Another process has removed it meanwhile.
+            Ok(_) | Err(LayerError::NotFound(_)) => Ok(None),
+            Err(error) if is_out_of_our_hands(&error) => Err(error),
+            Err(error) => {
+                let mut text = error.to_string();
+                let mut cause = error.source();
+                while let Some(error) = cause {
+                    text = format!("{text}: {error}");
+                    cause = error.source();
+                }
+                Ok(Some(text))
+            }
+        }
+    }
+
+    /// Makes a layer anew from its own data, if these have its digest; says whether they
+    /// have. If not, the layer is not believed any more. The caller holds its lock.
+    pub(crate) fn remake(&self, diff_id: &DiffId) -> Result<bool, LayerError> {
+        self.doubt(diff_id)?;
+        let path = self.path(diff_id).join(DATA);
+        let mut data = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(failed("open", &path))?,
+        };
+        let mut unpacking = self.unpack(diff_id)?;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let count = data.read(&mut buffer).map_err(failed("read", &path))?;
+            match unpacking.push(buffer.get(..count).unwrap_or_default()) {
+                Err(error) if is_out_of_our_hands(&error) => return Err(error),
+                Err(_) => return Ok(false),
+                Ok(()) if count == 0 => break,
+                Ok(()) => {}
+            }
+        }
+        match unpacking.finish() {
+            Err(error) if is_out_of_our_hands(&error) => return Err(error),
+            Err(_) => return Ok(false),
+            Ok(()) => {}
+        }
+        self.make_durable(diff_id)?;
+        Ok(true)
     }
 
     fn compare(&self, diff_id: &DiffId) -> Result<Verified, LayerError> {

@@ -185,7 +185,6 @@ impl Journal {
 
     /// Returns all records as the journal has them, as far as it can be read, and the
     /// number of the last transaction; whether it could be read to its end.
-    #[cfg(test)]
     pub(super) fn fold(&self) -> io::Result<(Records, u64, bool)> {
         let mut reader = Reader::new(File::open(&self.path)?)?;
         let (mut records, mut sequence) = (Records::new(), 0);

@@ -15,17 +15,29 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    /// Returns what every key of this kind in the namespace starts with.
-    pub(crate) fn prefix(self, namespace: &Namespace) -> Vec<u8> {
-        let kind = match self {
+    const ALL: [Self; 6] = [
+        Self::Namespaces,
+        Self::Images,
+        Self::Snapshots,
+        Self::Content,
+        Self::Leases,
+        Self::Counters,
+    ];
+
+    fn kind(self) -> &'static str {
+        match self {
             Self::Images => "images",
             Self::Snapshots => "snapshots",
             Self::Content => "content",
             Self::Leases => "leases",
             Self::Counters => "counters",
             Self::Namespaces => "namespaces",
-        };
-        format!("{namespace}\0{kind}\0").into_bytes()
+        }
+    }
+
+    /// Returns what every key of this kind in the namespace starts with.
+    pub(crate) fn prefix(self, namespace: &Namespace) -> Vec<u8> {
+        format!("{namespace}\0{}\0", self.kind()).into_bytes()
     }
 
     /// Returns the key of one record.
@@ -50,6 +62,19 @@ pub(crate) fn space(namespace: &Namespace) -> Vec<u8> {
 pub(crate) fn namespace_of(key: &[u8]) -> Option<Namespace> {
     let name = key.split(|byte| *byte == 0).next()?;
     std::str::from_utf8(name).ok()?.parse().ok()
+}
+
+/// Returns the namespace and the kind of the record that a key is of.
+pub(super) fn parse(key: &[u8]) -> Option<(Namespace, Table)> {
+    let text = std::str::from_utf8(key).ok()?;
+    let (namespace, rest) = text.split_once('\0')?;
+    let (kind, _) = rest.split_once('\0')?;
+    let table = Table::ALL.into_iter().find(|table| table.kind() == kind)?;
+    let namespace = match namespace {
+        "" => Namespace::shared(),
+        name => name.parse().ok()?,
+    };
+    Some((namespace, table))
 }
 
 /// Returns a key as it is shown in messages.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use mica_fuse::PackedLayer;
 
 use super::chain::ancestry;
+use super::describe::Description;
 use super::directory::{Top, failed};
 use super::{SNAPSHOTTER, SnapshotError, SnapshotMounts, Snapshots, TARGET, check_key};
 use crate::events::Event;
@@ -52,20 +53,24 @@ impl Snapshots {
                 None => Vec::new(),
             };
             let top = self.top(&below)?;
-            let stage = || self.directories.stage(kind, top);
-            let id = self.directories.publish(transaction, stage)?;
             let now = Timestamp::now();
-            let record = SnapshotRecord {
+            let mut record = SnapshotRecord {
                 name: key.to_owned(),
                 kind,
                 parent: parent.map(str::to_owned),
                 layer: None,
-                id: Some(id),
+                id: None,
                 usage: None,
                 labels: labels.clone(),
                 created: now,
                 updated: now,
             };
+            let description = Description {
+                namespace: self.namespace.clone(),
+                record: record.clone(),
+            };
+            let stage = || self.directories.stage(&description, top);
+            record.id = Some(self.directories.publish(transaction, stage)?);
             transaction.put(&self.namespace, key, &record)?;
             if kind == Kind::Active {
                 transaction.publish(

@@ -1,21 +1,22 @@
-//! Directories of snapshots: `snapshots/<id>/{fs,work,lower,lock}`.
+//! Directories of snapshots: `snapshots/<id>/{fs,work,lower,lock,info}`.
 //!
 //! `fs` is the upper of an active snapshot, and the layer of a committed one. `work`, on
 //! the same file system, is what overlayfs needs beside an upper; `lower` is empty, and
 //! what an upper without a parent lies on. Who uses the directory holds `lock`: alone to
-//! write, commit or remove, shared to read.
+//! write, commit or remove, shared to read. `info` says which snapshot it is ([`describe`](super::describe)).
 //!
 //! A directory is made under `tmp/` and published before the record that names it;
 //! at removal the record goes first. So one without a record is garbage, and a record
 //! without one is damage.
 
 use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
+use super::describe::{Description, INFO};
 use super::{SnapshotError, usage};
 use crate::meta::{Kind, Namespace, SnapshotCounter, SnapshotId, Transaction, Usage};
 use crate::publish::{self, Published, Staging};
@@ -26,7 +27,7 @@ const WORK: &str = "work";
 const LOWER: &str = "lower";
 const LOCK: &str = "lock";
 /// The counter's name among the shared records.
-const COUNTER: &str = "snapshots";
+pub(super) const COUNTER: &str = "snapshots";
 
 /// Owner and mode of the top of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,11 +78,18 @@ impl Directories {
     }
 
     /// Makes the directory of a new snapshot, which has no number yet.
-    pub(super) fn stage(&self, kind: Kind, top: Option<Top>) -> Result<Staging, SnapshotError> {
+    pub(super) fn stage(
+        &self,
+        description: &Description,
+        top: Option<Top>,
+    ) -> Result<Staging, SnapshotError> {
         let staging = Staging::directory(&self.tmp).map_err(failed("create", &self.tmp))?;
         let fill = || {
             File::create_new(staging.path().join(LOCK))?;
-            if kind == Kind::Active {
+            let mut info = File::create_new(staging.path().join(INFO))?;
+            info.write_all(&description.encode()?)?;
+            info.sync_all()?;
+            if description.record.kind == Kind::Active {
                 // As overlayfs has it: nobody but root need enter.
                 make(&staging.path().join(WORK), 0o711)?;
                 make(&staging.path().join(LOWER), 0o755)?;
@@ -163,6 +171,38 @@ impl Directories {
         let fs = self.fs(id);
         let sync = || rustix::fs::syncfs(File::open(&fs)?).map_err(io::Error::from);
         sync().map_err(failed("sync", &fs))
+    }
+
+    /// Returns the first part that the directory of a snapshot lacks.
+    pub(crate) fn missing_part(
+        &self,
+        id: SnapshotId,
+        is_active: bool,
+    ) -> Result<Option<&'static str>, SnapshotError> {
+        let parts: &[&str] = if is_active {
+            &[FS, LOCK, WORK, LOWER]
+        } else {
+            &[FS, LOCK]
+        };
+        for part in parts {
+            let path = self.path(id).join(part);
+            if !path.try_exists().map_err(failed("stat", &path))? {
+                return Ok(Some(part));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes a part of a directory that has nothing in it; others cannot be made again.
+    pub(crate) fn complete(&self, id: SnapshotId, part: &str) -> Result<(), SnapshotError> {
+        let path = self.path(id).join(part);
+        let made = match part {
+            WORK => make(&path, 0o711),
+            LOWER => make(&path, 0o755),
+            LOCK if self.fs(id).exists() => File::create(&path).map(drop),
+            _ => Ok(()),
+        };
+        made.map_err(failed("create", &path))
     }
 
     /// Fails if the directory is not there.

@@ -155,11 +155,11 @@ fn killed_pulls_leave_the_old_or_the_new_state() {
                 matches!((images, snapshots), (0, 0) | (1, 4)),
                 "{images} {snapshots}"
             );
-            mica.ok(["layer", "verify"]);
+            mica.ok(["check"]);
             whole += images;
         }
         mica.ok(["pull", "-q", &layout.source()]);
-        mica.ok(["layer", "verify"]);
+        mica.ok(["check"]);
         assert_eq!(fs::read_dir(mica.root().join("tmp")).unwrap().count(), 0);
         assert_eq!(
             fs::read_dir(mica.root().join("content/ingests"))

@@ -136,6 +136,13 @@ impl Mica {
         error
     }
 
+    /// Runs a command; returns all that it has printed.
+    pub(crate) fn shown<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
+        let output = self.run(arguments);
+        let all = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&all).into_owned()
+    }
+
     pub(crate) fn json<S: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = S>,
