@@ -22,9 +22,12 @@ const FILES: [&str; 14] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=protos");
     let files = protox::compile(FILES, ["protos"])?;
+    let mut config = tonic_prost_build::Config::new();
+    // Messages within an `Any` are known by their full names.
+    config.enable_type_names();
     tonic_prost_build::configure()
         .bytes(".containerd.services.content.v1")
         .include_file("packages.rs")
-        .compile_fds(files)?;
+        .compile_fds_with_config(files, config)?;
     Ok(())
 }

@@ -26,6 +26,7 @@ mod prune;
 mod pull;
 mod push;
 mod registry;
+mod serve;
 mod snapshot;
 
 use std::process::ExitCode;
@@ -151,6 +152,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Gc(arguments) => gc::run(&session()?, arguments),
         Command::Prune(arguments) => prune::run(&session()?, arguments),
         Command::Events(arguments) => events::run(session()?, arguments),
+        Command::Serve(arguments) => serve::run(&session()?, arguments),
     }
 }
 

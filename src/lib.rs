@@ -1,6 +1,7 @@
 //! Pulls container images, keeps every layer once, and shows chains of layers as ordinary
 //! directories.
 
+pub mod api;
 pub mod check;
 pub mod cli;
 pub mod commit;
@@ -29,6 +30,7 @@ mod publish;
 pub mod pull;
 pub mod push;
 pub mod registry;
+pub mod serve;
 pub mod snapshots;
 pub mod source;
 pub mod store;

@@ -108,7 +108,7 @@ impl MountsError {
     }
 }
 
-fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> MountsError {
+pub(crate) fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> MountsError {
     move |source| MountsError::Io {
         operation,
         path: path.to_owned(),

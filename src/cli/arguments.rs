@@ -110,6 +110,15 @@ pub(super) enum Command {
     Prune(PruneArguments),
     /// Tell what changes in the store, as it happens
     Events(EventsArguments),
+    /// Answer containerd's services on a Unix socket, for `ctr` and other clients
+    Serve(ServeArguments),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    /// The socket [default: `/run/mica/mica.sock`, or `$XDG_RUNTIME_DIR/mica/mica.sock`]
+    #[arg(long, value_name = "FILE")]
+    pub(super) socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

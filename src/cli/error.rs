@@ -26,6 +26,7 @@ use crate::prune::PruneError;
 use crate::pull::PullError;
 use crate::push::PushError;
 use crate::registry;
+use crate::serve::ServeError;
 use crate::snapshots::SnapshotError;
 use crate::source::SourceError;
 use crate::store::StoreError;
@@ -85,6 +86,8 @@ pub(super) enum CliError {
     Lease(#[from] LeaseError),
     #[error(transparent)]
     Events(#[from] EventsError),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     #[error(transparent)]
     Overlay(#[from] OverlayError),
     #[error(transparent)]
@@ -147,6 +150,7 @@ impl CliError {
                 Some("without --name they get the names that they were exported with")
             }
             Self::Terminal => Some("name a file by -o, or send stdout to one"),
+            Self::Serve(error) => error.hint(),
             Self::Mounts(error) => error.hint(),
             Self::Overlay(error) => error.hint(),
             Self::NotAsked(_) => Some("`--dry-run` lists them, `--yes` removes them"),

@@ -50,6 +50,8 @@ pub enum LockError {
 pub(crate) enum LockName {
     /// The store as a whole: shared by its users, exclusive for who replaces its records.
     Store,
+    /// The server of the store.
+    Server,
     /// The database.
     Meta,
     /// The unpacking of one layer; the text is the diff ID as a file name.
@@ -121,6 +123,7 @@ impl Locks {
     fn open(&self, name: &LockName) -> Result<FileLock, LockError> {
         let path = self.directory.join(match name {
             LockName::Store => "store".to_owned(),
+            LockName::Server => "server".to_owned(),
             LockName::Meta => "meta".to_owned(),
             LockName::Layer(id) => format!("layer-{id}"),
             LockName::Ingest(id) => format!("ingest-{id}"),

@@ -1,0 +1,108 @@
+//! What all services have of a call: the store, the namespace, the lease, a thread.
+
+use std::sync::Arc;
+
+use tonic::{Request, Status};
+
+use super::status::{refused, status};
+use crate::error_class::ErrorClass;
+use crate::leases::{LeaseError, Leases, Resource};
+use crate::meta::Namespace;
+use crate::store::Store;
+
+/// The header that names the namespace.
+const NAMESPACE: &str = "containerd-namespace";
+/// The header that names the lease under which things are made.
+const LEASE: &str = "containerd-lease";
+
+/// The store, as the services share it.
+#[derive(Debug, Clone)]
+pub(super) struct Service(Arc<Store>);
+
+/// One call: on what, in which namespace, under which lease.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) store: Arc<Store>,
+    pub(super) namespace: Namespace,
+    lease: Option<String>,
+}
+
+impl Service {
+    pub(super) fn new(store: &Arc<Store>) -> Self {
+        Self(Arc::clone(store))
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.0
+    }
+
+    /// Returns what a call says of itself in its headers.
+    pub(super) fn call<T>(&self, request: &Request<T>) -> Result<Call, Status> {
+        let Some(name) = header(request, NAMESPACE)? else {
+            let message = "namespace is required";
+            return Err(refused(ErrorClass::FailedPrecondition, message));
+        };
+        Ok(Call {
+            store: Arc::clone(&self.0),
+            namespace: name.parse().map_err(|error| status(&error))?,
+            lease: header(request, LEASE)?,
+        })
+    }
+
+    /// Answers a call on a thread that may block.
+    pub(super) async fn answer<T, R: Send + 'static>(
+        &self,
+        request: Request<T>,
+        answer: impl FnOnce(Call, T) -> Result<R, Status> + Send + 'static,
+    ) -> Result<tonic::Response<R>, Status>
+    where
+        T: Send + 'static,
+    {
+        let call = self.call(&request)?;
+        let message = request.into_inner();
+        let answer = blocking(move || answer(call, message)).await?;
+        Ok(tonic::Response::new(answer))
+    }
+}
+
+impl Call {
+    /// Puts what the call is about to make or use under its lease, if it has one.
+    pub(super) fn lease(&self, resource: impl FnOnce() -> Resource) -> Result<(), Status> {
+        let Some(id) = &self.lease else {
+            return Ok(());
+        };
+        let leases = Leases::new(&self.store, self.namespace.clone());
+        match leases.add(id, &resource()) {
+            Ok(()) => Ok(()),
+            Err(LeaseError::NotFound(_)) => {
+                Err(refused(ErrorClass::NotFound, "lease does not exist"))
+            }
+            Err(error) => Err(status(&error)),
+        }
+    }
+}
+
+/// Runs what may block on a thread of its own.
+pub(super) async fn blocking<R: Send + 'static>(
+    work: impl FnOnce() -> Result<R, Status> + Send + 'static,
+) -> Result<R, Status> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // It has panicked, or the server ends.
+        Err(error) => Err(Status::internal(error.to_string())),
+    }
+}
+
+fn header<T>(request: &Request<T>, name: &'static str) -> Result<Option<String>, Status> {
+    let Some(value) = request.metadata().get(name) else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok("") => Ok(None),
+        Ok(text) => Ok(Some(text.to_owned())),
+        Err(_) => {
+            let message = format!("header {name} is not text");
+            Err(refused(ErrorClass::InvalidArgument, &message))
+        }
+    }
+}

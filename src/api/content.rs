@@ -1,0 +1,225 @@
+//! Blobs.
+
+mod write;
+
+use std::io::Read as _;
+use std::pin::Pin;
+
+use mica_proto::content::content_server::Content;
+use mica_proto::content::{
+    AbortRequest, DeleteContentRequest, Info, InfoRequest, InfoResponse, ListContentRequest,
+    ListContentResponse, ListStatusesRequest, ListStatusesResponse, ReadContentRequest,
+    ReadContentResponse, Status as IngestMessage, StatusRequest, StatusResponse, UpdateRequest,
+    UpdateResponse, WriteContentRequest, WriteContentResponse,
+};
+use mica_proto::prost::bytes::Bytes;
+use tokio::sync::mpsc::{self, Sender};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::call::{self, Call};
+use super::convert::{self, required};
+use super::status::status;
+use crate::content::{Blobs, IngestStatus};
+use crate::meta::ContentRecord;
+
+/// The most blobs in one message of a list.
+const BLOCK: usize = 100;
+/// Bytes in one message of a blob that is read.
+const CHUNK: usize = 1 << 20;
+/// Messages that may wait for the client.
+const AHEAD: usize = 4;
+
+/// The blobs of a store.
+#[derive(Debug)]
+pub(super) struct Service(pub(super) call::Service);
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Content for Service {
+    async fn info(&self, request: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        let info = |call: Call, request: InfoRequest| {
+            let digest = convert::digest(&request.digest)?;
+            let record = of(&call).info(&digest).map_err(|error| status(&error))?;
+            let info = Some(message(&record));
+            Ok(InfoResponse { info })
+        };
+        self.0.answer(request, info).await
+    }
+
+    async fn update(
+        &self,
+        request: Request<UpdateRequest>,
+    ) -> Result<Response<UpdateResponse>, Status> {
+        let update = |call: Call, request: UpdateRequest| {
+            let info = required(request.info, "info")?;
+            let digest = convert::digest(&info.digest)?;
+            let mask = convert::mask(request.update_mask);
+            let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
+            let record = of(&call)
+                .update(&digest, &convert::labels(info.labels), &mask)
+                .map_err(|error| status(&error))?;
+            let info = Some(message(&record));
+            Ok(UpdateResponse { info })
+        };
+        self.0.answer(request, update).await
+    }
+
+    type ListStream = Answers<ListContentResponse>;
+
+    async fn list(
+        &self,
+        request: Request<ListContentRequest>,
+    ) -> Result<Response<Self::ListStream>, Status> {
+        let list = |call: Call, request: ListContentRequest| {
+            let filter = convert::filter(&request.filters)?;
+            of(&call).matching(&filter).map_err(|error| status(&error))
+        };
+        let records = self.0.answer(request, list).await?.into_inner();
+        let blocks: Vec<_> = records
+            .chunks(BLOCK)
+            .map(|block| {
+                let info = block.iter().map(message).collect();
+                Ok(ListContentResponse { info })
+            })
+            .collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(blocks))))
+    }
+
+    async fn delete(&self, request: Request<DeleteContentRequest>) -> Result<Response<()>, Status> {
+        let delete = |call: Call, request: DeleteContentRequest| {
+            let digest = convert::digest(&request.digest)?;
+            of(&call).delete(&digest).map_err(|error| status(&error))
+        };
+        self.0.answer(request, delete).await
+    }
+
+    type ReadStream = Answers<ReadContentResponse>;
+
+    async fn read(
+        &self,
+        request: Request<ReadContentRequest>,
+    ) -> Result<Response<Self::ReadStream>, Status> {
+        let call = self.0.call(&request)?;
+        let request = request.into_inner();
+        let (answers, stream) = mpsc::channel(AHEAD);
+        tokio::task::spawn_blocking(move || {
+            if let Err(status) = read(&call, &request, &answers) {
+                // The client has gone if nobody takes it.
+                drop(answers.blocking_send(Err(status)));
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn status(
+        &self,
+        request: Request<StatusRequest>,
+    ) -> Result<Response<StatusResponse>, Status> {
+        let answer = |call: Call, request: StatusRequest| {
+            let ingest = of(&call)
+                .status(&request.r#ref)
+                .map_err(|error| status(&error))?;
+            let status = Some(ingest_message(&ingest));
+            Ok(StatusResponse { status })
+        };
+        self.0.answer(request, answer).await
+    }
+
+    async fn list_statuses(
+        &self,
+        request: Request<ListStatusesRequest>,
+    ) -> Result<Response<ListStatusesResponse>, Status> {
+        let list = |call: Call, request: ListStatusesRequest| {
+            let filter = convert::filter(&request.filters)?;
+            let ingests = of(&call)
+                .statuses(&filter)
+                .map_err(|error| status(&error))?;
+            let statuses = ingests.iter().map(ingest_message).collect();
+            Ok(ListStatusesResponse { statuses })
+        };
+        self.0.answer(request, list).await
+    }
+
+    type WriteStream = Answers<WriteContentResponse>;
+
+    async fn write(
+        &self,
+        request: Request<Streaming<WriteContentRequest>>,
+    ) -> Result<Response<Self::WriteStream>, Status> {
+        let call = self.0.call(&request)?;
+        let (answers, stream) = mpsc::channel(AHEAD);
+        tokio::spawn(write::run(call, request.into_inner(), answers));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn abort(&self, request: Request<AbortRequest>) -> Result<Response<()>, Status> {
+        let abort = |call: Call, request: AbortRequest| {
+            of(&call)
+                .abort(&request.r#ref)
+                .map_err(|error| status(&error))
+        };
+        self.0.answer(request, abort).await
+    }
+}
+
+fn of(call: &Call) -> Blobs {
+    Blobs::new(&call.store, call.namespace.clone())
+}
+
+/// Sends the bytes of a blob, until the end or until nobody takes them.
+fn read(
+    call: &Call,
+    request: &ReadContentRequest,
+    answers: &Sender<Result<ReadContentResponse, Status>>,
+) -> Result<(), Status> {
+    let digest = convert::digest(&request.digest)?;
+    let mut offset = convert::unsigned(request.offset, "offset")?;
+    let length = u64::try_from(request.size).ok().filter(|size| *size > 0);
+    let mut blob = of(call)
+        .read(&digest, offset, length)
+        .map_err(|error| status(&error))?;
+    loop {
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let read = blob.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
+        let count = read.map_err(|error| Status::internal(format!("read {digest}: {error}")))?;
+        if count == 0 {
+            return Ok(());
+        }
+        let answer = ReadContentResponse {
+            offset: convert::size(offset),
+            data: Bytes::from(chunk),
+        };
+        if answers.blocking_send(Ok(answer)).is_err() {
+            return Ok(());
+        }
+        offset += count as u64;
+    }
+}
+
+fn message(record: &ContentRecord) -> Info {
+    Info {
+        digest: record.digest.to_string(),
+        size: convert::size(record.size),
+        created_at: Some(convert::timestamp(record.created)),
+        updated_at: Some(convert::timestamp(record.updated)),
+        labels: convert::label_map(&record.labels),
+    }
+}
+
+fn ingest_message(ingest: &IngestStatus) -> IngestMessage {
+    IngestMessage {
+        started_at: Some(convert::timestamp(ingest.started)),
+        updated_at: Some(convert::timestamp(ingest.updated)),
+        r#ref: ingest.reference.clone(),
+        offset: convert::size(ingest.offset),
+        total: convert::size(ingest.total),
+        expected: ingest
+            .expected
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+    }
+}

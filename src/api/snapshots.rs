@@ -1,0 +1,257 @@
+//! Snapshots.
+
+use std::pin::Pin;
+
+use mica_proto::snapshots::snapshots_server::Snapshots;
+use mica_proto::snapshots::{
+    CleanupRequest, CommitSnapshotRequest, Info, Kind as KindMessage, ListSnapshotsRequest,
+    ListSnapshotsResponse, MountsRequest, MountsResponse, PrepareSnapshotRequest,
+    PrepareSnapshotResponse, RemoveSnapshotRequest, StatSnapshotRequest, StatSnapshotResponse,
+    UpdateSnapshotRequest, UpdateSnapshotResponse, UsageRequest, UsageResponse,
+    ViewSnapshotRequest, ViewSnapshotResponse,
+};
+use mica_proto::types::Mount;
+use tokio_stream::Stream;
+use tonic::{Code, Request, Response, Status};
+
+use super::call::{self, Call};
+use super::convert::{self, required};
+use super::status::{refused, status};
+use super::views::Views;
+use crate::error_class::ErrorClass;
+use crate::leases::Resource;
+use crate::meta::{Kind, SnapshotRecord};
+use crate::snapshots::{self, SNAPSHOTTER};
+
+/// The most snapshots in one message of a list.
+const BLOCK: usize = 100;
+
+/// The snapshots of a store.
+#[derive(Debug)]
+pub(super) struct Service {
+    calls: call::Service,
+    views: Views,
+}
+
+impl Service {
+    pub(super) fn new(calls: call::Service) -> Self {
+        let views = Views::new(calls.store());
+        Self { calls, views }
+    }
+}
+
+#[tonic::async_trait]
+impl Snapshots for Service {
+    async fn prepare(
+        &self,
+        request: Request<PrepareSnapshotRequest>,
+    ) -> Result<Response<PrepareSnapshotResponse>, Status> {
+        let views = self.views.clone();
+        let prepare = move |call: Call, request: PrepareSnapshotRequest| {
+            let all = of(&call, &request.snapshotter)?;
+            call.lease(|| Resource::snapshot(&request.key))?;
+            let labels = convert::labels(request.labels);
+            all.prepare(&request.key, parent(&request.parent), labels)
+                .map_err(|error| status(&error))?;
+            let mounts = mounts(&views, &call, &all, &request.key)?;
+            Ok(PrepareSnapshotResponse { mounts })
+        };
+        self.calls.answer(request, prepare).await
+    }
+
+    async fn view(
+        &self,
+        request: Request<ViewSnapshotRequest>,
+    ) -> Result<Response<ViewSnapshotResponse>, Status> {
+        let views = self.views.clone();
+        let view = move |call: Call, request: ViewSnapshotRequest| {
+            let all = of(&call, &request.snapshotter)?;
+            call.lease(|| Resource::snapshot(&request.key))?;
+            let labels = convert::labels(request.labels);
+            all.view(&request.key, parent(&request.parent), labels)
+                .map_err(|error| status(&error))?;
+            let mounts = mounts(&views, &call, &all, &request.key)?;
+            Ok(ViewSnapshotResponse { mounts })
+        };
+        self.calls.answer(request, view).await
+    }
+
+    async fn mounts(
+        &self,
+        request: Request<MountsRequest>,
+    ) -> Result<Response<MountsResponse>, Status> {
+        let views = self.views.clone();
+        let answer = move |call: Call, request: MountsRequest| {
+            let all = of(&call, &request.snapshotter)?;
+            let mounts = mounts(&views, &call, &all, &request.key)?;
+            Ok(MountsResponse { mounts })
+        };
+        self.calls.answer(request, answer).await
+    }
+
+    async fn commit(
+        &self,
+        request: Request<CommitSnapshotRequest>,
+    ) -> Result<Response<()>, Status> {
+        let views = self.views.clone();
+        let answer = move |call: Call, request| commit(&views, &call, request);
+        self.calls.answer(request, answer).await
+    }
+
+    async fn remove(
+        &self,
+        request: Request<RemoveSnapshotRequest>,
+    ) -> Result<Response<()>, Status> {
+        let views = self.views.clone();
+        let remove = move |call: Call, request: RemoveSnapshotRequest| {
+            let all = of(&call, &request.snapshotter)?;
+            let record = all.stat(&request.key).map_err(|error| status(&error))?;
+            views.release(&record).map_err(|error| status(&error))?;
+            all.remove(&request.key).map_err(|error| status(&error))
+        };
+        self.calls.answer(request, remove).await
+    }
+
+    async fn stat(
+        &self,
+        request: Request<StatSnapshotRequest>,
+    ) -> Result<Response<StatSnapshotResponse>, Status> {
+        let stat = |call: Call, request: StatSnapshotRequest| {
+            let all = of(&call, &request.snapshotter)?;
+            let record = all.stat(&request.key).map_err(|error| status(&error))?;
+            let info = Some(message(&record));
+            Ok(StatSnapshotResponse { info })
+        };
+        self.calls.answer(request, stat).await
+    }
+
+    async fn update(
+        &self,
+        request: Request<UpdateSnapshotRequest>,
+    ) -> Result<Response<UpdateSnapshotResponse>, Status> {
+        let update = |call: Call, request: UpdateSnapshotRequest| {
+            let all = of(&call, &request.snapshotter)?;
+            let info = required(request.info, "info")?;
+            let mask = convert::mask(request.update_mask);
+            let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
+            let record = all
+                .update(&info.name, &convert::labels(info.labels), &mask)
+                .map_err(|error| status(&error))?;
+            let info = Some(message(&record));
+            Ok(UpdateSnapshotResponse { info })
+        };
+        self.calls.answer(request, update).await
+    }
+
+    type ListStream = Pin<Box<dyn Stream<Item = Result<ListSnapshotsResponse, Status>> + Send>>;
+
+    async fn list(
+        &self,
+        request: Request<ListSnapshotsRequest>,
+    ) -> Result<Response<Self::ListStream>, Status> {
+        let list = |call: Call, request: ListSnapshotsRequest| {
+            let all = of(&call, &request.snapshotter)?;
+            // containerd reports an error of this stream under no class.
+            let filter = convert::filter(&request.filters)
+                .map_err(|error| Status::new(Code::Unknown, error.message()))?;
+            all.matching(&filter).map_err(|error| status(&error))
+        };
+        let records = self.calls.answer(request, list).await?.into_inner();
+        let blocks: Vec<_> = records
+            .chunks(BLOCK)
+            .map(|block| {
+                let info = block.iter().map(message).collect();
+                Ok(ListSnapshotsResponse { info })
+            })
+            .collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(blocks))))
+    }
+
+    async fn usage(
+        &self,
+        request: Request<UsageRequest>,
+    ) -> Result<Response<UsageResponse>, Status> {
+        let usage = |call: Call, request: UsageRequest| {
+            let all = of(&call, &request.snapshotter)?;
+            let usage = all.usage(&request.key).map_err(|error| status(&error))?;
+            Ok(UsageResponse {
+                size: convert::size(usage.size),
+                inodes: convert::size(usage.inodes),
+            })
+        };
+        self.calls.answer(request, usage).await
+    }
+
+    async fn cleanup(&self, request: Request<CleanupRequest>) -> Result<Response<()>, Status> {
+        // What was removed has freed its disk by then.
+        let cleanup =
+            |call: Call, request: CleanupRequest| of(&call, &request.snapshotter).map(drop);
+        self.calls.answer(request, cleanup).await
+    }
+}
+
+fn commit(views: &Views, call: &Call, request: CommitSnapshotRequest) -> Result<(), Status> {
+    let all = of(call, &request.snapshotter)?;
+    let record = all.stat(&request.key).map_err(|error| status(&error))?;
+    if record.parent.is_none() && !request.parent.is_empty() {
+        let message = "a parent that is given at the commit";
+        return Err(refused(ErrorClass::Unimplemented, message));
+    }
+    call.lease(|| Resource::snapshot(&request.name))?;
+    if record.kind == Kind::Active {
+        views.release(&record).map_err(|error| status(&error))?;
+    }
+    let labels = convert::labels(request.labels);
+    all.commit(&request.name, &request.key, labels)
+        .map(drop)
+        .map_err(|error| status(&error))
+}
+
+/// Returns the snapshots of a call's namespace.
+fn of(call: &Call, snapshotter: &str) -> Result<snapshots::Snapshots, Status> {
+    let message = match snapshotter {
+        SNAPSHOTTER => {
+            return Ok(snapshots::Snapshots::new(
+                &call.store,
+                call.namespace.clone(),
+            ));
+        }
+        "" => "snapshotter argument missing".to_owned(),
+        other => format!("snapshotter not loaded: {other}"),
+    };
+    Err(refused(ErrorClass::InvalidArgument, &message))
+}
+
+fn parent(name: &str) -> Option<&str> {
+    Some(name).filter(|name| !name.is_empty())
+}
+
+fn mounts(
+    views: &Views,
+    call: &Call,
+    all: &snapshots::Snapshots,
+    key: &str,
+) -> Result<Vec<Mount>, Status> {
+    let shown = all.mounts(key).map_err(|error| status(&error))?;
+    let record = all.stat(key).map_err(|error| status(&error))?;
+    views
+        .mount(&call.store, &record, shown)
+        .map(|mount| vec![mount])
+        .map_err(|error| status(&error))
+}
+
+fn message(record: &SnapshotRecord) -> Info {
+    let kind = match record.kind {
+        Kind::View => KindMessage::View,
+        Kind::Active => KindMessage::Active,
+        Kind::Committed => KindMessage::Committed,
+    };
+    Info {
+        name: record.name.clone(),
+        parent: record.parent.clone().unwrap_or_default(),
+        kind: kind.into(),
+        created_at: Some(convert::timestamp(record.created)),
+        updated_at: Some(convert::timestamp(record.updated)),
+        labels: convert::label_map(&record.labels),
+    }
+}

@@ -1,0 +1,180 @@
+//! The server: the API of a store on a Unix socket.
+//!
+//! The socket belongs to the user who serves, and nobody else may connect. One server at a
+//! time serves a store; commands work beside it, since it opens the records for the moment
+//! of a transaction only, as they do. Mounts are served by processes of their own and go on
+//! when the server ends.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::Server;
+
+use crate::api::{self, Identity};
+use crate::publish;
+use crate::store::{LockError, LockName, Store};
+
+/// Why a store could not be served.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// Another server serves the store or the socket.
+    #[error("{} is served already", path.display())]
+    Served {
+        /// The store or the socket.
+        path: PathBuf,
+    },
+    /// The socket or a file of the server could not be made.
+    #[error("{operation} {}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// What it was tried on.
+        path: PathBuf,
+        /// The failure.
+        source: io::Error,
+    },
+    /// Connections could not be served.
+    #[error("serve {}", path.display())]
+    Transport {
+        /// The socket.
+        path: PathBuf,
+        /// The failure.
+        source: tonic::transport::Error,
+    },
+    /// A lock could not be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+impl ServeError {
+    /// Returns what the user may do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Served { .. } => Some("one server at a time serves a store"),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the socket used when none is named: in the system's run-time directory for root,
+/// in the user's for others; without one, in the store.
+pub fn default_socket(store: &Store) -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/run/mica/mica.sock");
+    }
+    let run = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    run.filter(|run| run.is_absolute()).map_or_else(
+        || store.root().join("mica.sock"),
+        |run| run.join("mica/mica.sock"),
+    )
+}
+
+/// Serves until SIGTERM or SIGINT; `ready` is called once clients can connect.
+pub async fn serve(
+    store: &Arc<Store>,
+    socket: &Path,
+    ready: impl FnOnce(),
+) -> Result<(), ServeError> {
+    let _only = match store.locks().exclusive(&LockName::Server, Duration::ZERO) {
+        Err(LockError::TimedOut { .. }) => {
+            let path = store.root().to_owned();
+            return Err(ServeError::Served { path });
+        }
+        other => other?,
+    };
+    let identity = Identity { uuid: uuid(store)? };
+    let listener = listen(socket).await?;
+    let ended = ended().map_err(failed("catch signals for", socket))?;
+    let owner = rustix::process::geteuid().as_raw();
+    let connections =
+        UnixListenerStream::new(listener).filter(move |connection| match connection {
+            Ok(connection) => is_of(connection, owner),
+            Err(_) => true,
+        });
+    ready();
+    let served = Server::builder()
+        .add_routes(api::routes(store, identity))
+        .serve_with_incoming_shutdown(connections, ended)
+        .await;
+    match fs::remove_file(socket) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        other => other.map_err(failed("remove", socket))?,
+    }
+    served.map_err(|source| ServeError::Transport {
+        path: socket.to_owned(),
+        source,
+    })
+}
+
+/// Makes the socket, in place of one that a dead server has left.
+async fn listen(socket: &Path) -> Result<UnixListener, ServeError> {
+    if let Some(directory) = socket.parent() {
+        publish::create_private(directory).map_err(failed("create", directory))?;
+    }
+    match UnixStream::connect(socket).await {
+        Ok(_) => {
+            let path = socket.to_owned();
+            return Err(ServeError::Served { path });
+        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(socket).map_err(failed("remove", socket))?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("connect to", socket)(error)),
+    }
+    let listener = UnixListener::bind(socket).map_err(failed("listen on", socket))?;
+    fs::set_permissions(socket, Permissions::from_mode(0o600))
+        .map_err(failed("set the mode of", socket))?;
+    Ok(listener)
+}
+
+/// Returns whether the owner or root has connected; a process whose user cannot be told has
+/// not.
+fn is_of(connection: &UnixStream, owner: u32) -> bool {
+    connection
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == owner || peer.uid() == 0)
+}
+
+/// Ends with the first signal that says to end.
+fn ended() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Returns the number that all servers of a store have in common; the first makes it.
+fn uuid(store: &Store) -> Result<String, ServeError> {
+    let path = store.root().join("uuid");
+    match fs::read_to_string(&path) {
+        Ok(uuid) => return Ok(uuid.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed("read", &path)(error)),
+    }
+    let random = Path::new("/proc/sys/kernel/random/uuid");
+    let uuid = fs::read_to_string(random).map_err(failed("read", random))?;
+    publish::write_file(&path, uuid.as_bytes()).map_err(failed("write", &path))?;
+    Ok(uuid.trim().to_owned())
+}
+
+fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> ServeError {
+    move |source| ServeError::Io {
+        operation,
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,123 @@
+//! A server of a store of its own, and mounts of what it hands out.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use mica_proto::snapshots::snapshots_client::SnapshotsClient;
+use mica_proto::types::Mount;
+use rustix::mount::{MountFlags, UnmountFlags};
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+/// A process that serves; ended and its mounts taken away at the end.
+pub(crate) struct Server {
+    process: Child,
+    directory: TempDir,
+}
+
+/// A snapshot that is mounted.
+pub(crate) struct Mounted(PathBuf);
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let directory = TempDir::with_prefix("mica-api-").unwrap();
+        let process = serve(directory.path());
+        Self { process, directory }
+    }
+
+    /// Kills the server and starts another.
+    pub(crate) fn restart(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.process = serve(self.directory.path());
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        let socket = self.directory.path().join("run/socket");
+        let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+
+    pub(crate) async fn snapshots(&self) -> SnapshotsClient<Channel> {
+        SnapshotsClient::new(self.channel().await)
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("run/socket")
+    }
+
+    /// Mounts what a client was told to mount.
+    pub(crate) fn mount(&self, mounts: &[Mount]) -> Mounted {
+        let [mount] = mounts else {
+            panic!("one mount: {mounts:?}");
+        };
+        assert_eq!(mount.r#type, "bind");
+        let point = tempfile::tempdir_in(self.directory.path()).unwrap().keep();
+        rustix::mount::mount_bind(&mount.source, &point).unwrap();
+        let mounted = Mounted(point);
+        if mount.options.iter().any(|option| option == "ro") {
+            let flags = MountFlags::BIND | MountFlags::RDONLY;
+            rustix::mount::mount_remount(mounted.path(), flags, "").unwrap();
+        }
+        mounted
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+        // Views outlive the server.
+        let views = self.directory.path().join("store/views");
+        for view in std::fs::read_dir(views).into_iter().flatten().flatten() {
+            rustix::mount::unmount(view.path(), UnmountFlags::DETACH).ok();
+        }
+    }
+}
+
+impl Mounted {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, UnmountFlags::DETACH).ok();
+    }
+}
+
+fn serve(directory: &Path) -> Child {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_mica"))
+        .arg("--root")
+        .arg(directory.join("store"))
+        .args(["serve", "--socket"])
+        .arg(directory.join("run/socket"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let stdout = process.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    assert!(line.starts_with("listening on "), "{line:?}");
+    process
+}
+
+/// Returns a request in the namespace of the tests.
+pub(crate) fn request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let name = "tests".parse().unwrap();
+    request.metadata_mut().insert("containerd-namespace", name);
+    request
+}
+
+/// Checks the code of a refusal, and how its message ends.
+pub(crate) fn refused<T>(result: Result<T, Status>, code: Code, end: &str) {
+    let Err(status) = result else {
+        panic!("not refused: {end}");
+    };
+    assert_eq!(status.code(), code, "{status}");
+    assert!(status.message().ends_with(end), "{status}");
+}
