@@ -15,18 +15,20 @@
 //! whoever comes second waits, and finds the layer or the blob there.
 
 mod blob;
+mod complete;
 mod demand;
 mod document;
 mod labels;
 mod layer;
 mod pipeline;
+mod plan;
 mod progress;
 mod record;
 mod schema1;
 mod supply;
 mod unpack;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -37,16 +39,16 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::content::ContentError;
 use crate::gc::{self, GcError};
-use crate::images::Contents;
 use crate::layers::LayerError;
 use crate::leases::{HeldLease, LeaseError, Leases, Resource};
 use crate::meta::{Labels, MetaError, Namespace};
 use crate::oci::{
-    ChainId, Descriptor, Digest, DocumentError, ImageConfig, Manifest, Platform, PlatformMatcher,
-    WalkError,
+    ChainId, Descriptor, Digest, DocumentError, ImageConfig, Platform, PlatformMatcher, WalkError,
 };
 use crate::source::{Source, SourceError};
 use crate::store::Store;
+
+use self::plan::{Part, Plan};
 
 pub use demand::fetch_blobs;
 pub use progress::{Observer, State};
@@ -173,32 +175,6 @@ pub struct Pulled {
     pub chain_id: Option<ChainId>,
 }
 
-/// What is to be in the store at the end of a pull.
-#[derive(Debug, Clone)]
-struct Plan {
-    target: Descriptor,
-    /// Labels of the image.
-    image_labels: Labels,
-    /// Indexes and manifests, as they were visited.
-    documents: Vec<(Descriptor, Vec<u8>)>,
-    /// Documents and configs that came from the source.
-    fetched: HashSet<Digest>,
-    /// The images, one for each platform.
-    parts: Vec<Part>,
-    /// What else is fetched.
-    others: Vec<Descriptor>,
-}
-
-/// The image for one platform.
-#[derive(Debug, Clone)]
-struct Part {
-    descriptor: Descriptor,
-    manifest: Manifest,
-    config: ImageConfig,
-    config_bytes: Vec<u8>,
-    is_unpacked: bool,
-}
-
 /// What all parts of one pull share.
 #[derive(Debug)]
 struct Context {
@@ -239,56 +215,6 @@ impl PullOptions {
     }
 }
 
-impl Plan {
-    fn new(target: Descriptor) -> Self {
-        Self {
-            target,
-            image_labels: Labels::new(),
-            documents: Vec::new(),
-            fetched: HashSet::new(),
-            parts: Vec::new(),
-            others: Vec::new(),
-        }
-    }
-
-    fn add_document(&mut self, descriptor: Descriptor, bytes: Vec<u8>) {
-        let is_known = |(known, _): &(Descriptor, _)| known.digest == descriptor.digest;
-        if !self.documents.iter().any(is_known) {
-            self.documents.push((descriptor, bytes));
-        }
-    }
-
-    fn add_part(&mut self, part: Part) {
-        let digest = &part.descriptor.digest;
-        if !self.parts.iter().any(|p| p.descriptor.digest == *digest) {
-            self.parts.push(part);
-        }
-    }
-
-    /// Returns all that the documents lead to, each once.
-    fn blobs(&self) -> impl Iterator<Item = &Descriptor> {
-        let parts = self.parts.iter().flat_map(|part| {
-            let config = std::iter::once(&part.manifest.config);
-            config.chain(&part.manifest.layers)
-        });
-        let all = parts.chain(&self.others);
-        let unique: BTreeMap<&Digest, &Descriptor> = all.map(|d| (&d.digest, d)).collect();
-        unique.into_values()
-    }
-}
-
-impl Part {
-    fn of(contents: &Contents) -> Self {
-        Self {
-            descriptor: contents.descriptor.clone(),
-            manifest: contents.manifest.clone(),
-            config: contents.config.clone(),
-            config_bytes: Vec::new(),
-            is_unpacked: true,
-        }
-    }
-}
-
 /// Pulls an image into the store.
 ///
 /// When this returns `Ok`, the image survives a crash of the machine.
@@ -320,12 +246,33 @@ pub async fn pull(
     for part in &mut plan.parts {
         part.is_unpacked &= options.unpack;
     }
+    let (plan, is_complete) = complete(&context, plan, options).await?;
+    if is_complete {
+        return Ok(plan.into_pulled());
+    }
     let (plan, lease) = lease(&context, plan, options).await?;
     converted.map(HeldLease::end).transpose()?;
     bring(&context, &plan).await?;
     let options = options.clone();
     let finish = move || finish(&context, plan, &options, lease);
     tokio::task::spawn_blocking(finish).await?
+}
+
+/// Looks whether there is anything to do.
+async fn complete(
+    context: &Arc<Context>,
+    plan: Plan,
+    options: &PullOptions,
+) -> Result<(Plan, bool), PullError> {
+    let (context, options) = (Arc::clone(context), options.clone());
+    let look = move || {
+        let is_complete = complete::is_complete(&context, &plan, &options)?;
+        for layer in plan.unpacked_layers().filter(|_| is_complete) {
+            context.observer.tell(&layer.digest, State::Exists);
+        }
+        Ok((plan, is_complete))
+    };
+    tokio::task::spawn_blocking(look).await?
 }
 
 /// Puts all that the image consists of under a lease, and stores the documents.
@@ -359,19 +306,14 @@ fn finish(
 ) -> Result<Pulled, PullError> {
     context.store.content().sync()?;
     context.store.layers().sync()?;
-    let mut chain_id = None;
     for part in plan.parts.iter().filter(|part| part.is_unpacked) {
-        let chain = stack(&context.store, &part.config)?;
-        chain_id = chain_id.or(chain);
+        stack(&context.store, &part.config)?;
     }
     for digest in record::commit(context, &plan, options, lease)? {
         context.store.content().remove(&digest)?;
     }
     context.store.layers().settle()?;
-    Ok(Pulled {
-        target: plan.target,
-        chain_id,
-    })
+    Ok(plan.into_pulled())
 }
 
 /// Brings all layers and other blobs into the store; the first failure ends the others.
@@ -413,15 +355,14 @@ async fn bring(context: &Arc<Context>, plan: &Plan) -> Result<(), PullError> {
 }
 
 /// Opens the layers as a view once, to see that they fit on each other.
-fn stack(store: &Store, config: &ImageConfig) -> Result<Option<ChainId>, PullError> {
+fn stack(store: &Store, config: &ImageConfig) -> Result<(), PullError> {
     let Some(chain_id) = config.chain().pop() else {
-        return Ok(None);
+        return Ok(());
     };
     let mut layers = Vec::new();
     for diff_id in config.diff_ids().iter().rev() {
         layers.push(Layer::Packed(Arc::new(store.layers().open(diff_id)?)));
     }
-    View::open(layers, ViewOptions::default())
-        .map_err(|error| PullError::View(chain_id.clone(), error))?;
-    Ok(Some(chain_id))
+    View::open(layers, ViewOptions::default()).map_err(|error| PullError::View(chain_id, error))?;
+    Ok(())
 }
