@@ -153,7 +153,11 @@ impl ActiveView {
     pub fn answer(&self, request: &Request<'_>) -> Result<Reply<'_>> {
         let node = request.node;
         match request.operation {
-            Operation::Lookup { name } => self.look_up(node, name),
+            Operation::Lookup { name } => {
+                let reply = self.look_up(node, name)?;
+                self.lower.was_looked_up(request.caller, &reply);
+                Ok(reply)
+            }
             Operation::Forget { lookups } => {
                 self.forget(node, lookups);
                 Ok(Reply::Silent)
@@ -161,8 +165,8 @@ impl ActiveView {
             Operation::GetAttr => Ok(Reply::Attr(self.attr(&*self.node(node)?)?)),
             Operation::SetAttr(attributes) => self.set_attr(request, &attributes),
             Operation::ReadLink => self.read_link(node),
-            Operation::ReadDir { offset } => self.list(node, offset, false),
-            Operation::ReadDirPlus { offset } => self.list(node, offset, true),
+            Operation::ReadDir { offset } => self.list(request, offset, false),
+            Operation::ReadDirPlus { offset } => self.list(request, offset, true),
             Operation::StatFs => Ok(Reply::StatFs(self.upper.stat_fs()?)),
             Operation::GetXattr { name, size } => self.get_xattr(node, name, size),
             Operation::ListXattr { size } => self.list_xattr(request, size),

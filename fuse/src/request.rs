@@ -19,6 +19,8 @@ pub struct Caller {
     pub uid: u32,
     /// The group ID for file systems.
     pub gid: u32,
+    /// The thread that asks; 0 where that is not known.
+    pub pid: u32,
 }
 
 /// One request of the kernel.

@@ -5,13 +5,14 @@
 //!
 //! Locks, in the order in which a thread may take them: a shard of `directories`,
 //! released while a directory is made; `aliases` of `nodes`; a shard of `nodes`;
-//! `files`; `devices` of the identity. None is held during a system call on a layer,
+//! `files`; `devices` of the identity; the appetites. None is held during a system call on a layer,
 //! and none but `aliases` while another is taken. A thread that makes a directory may
 //! wait for no other directory.
 //!
 //! The way to the kernel (encoding, time-outs, open and opendir) is left to
 //! [`session`](crate::session).
 
+mod appetite;
 mod attributes;
 mod below;
 mod compare;
@@ -38,11 +39,13 @@ use rustix::io::Errno;
 pub(crate) use below::Data;
 pub(crate) use contents::read_fully;
 pub(crate) use files::OpenFiles;
+use names::Detail;
 pub(crate) use names::LONGEST_NAME;
 pub use reader::FileReader;
-pub(crate) use xattrs::{listed, sized};
+pub(crate) use xattrs::{listed, missing, sized};
 
 use crate::{Error, FileType, Layer, NodeId, Operation, Reply, Request, Result};
+use appetite::Appetites;
 use directories::Directories;
 use directory::Directory;
 use identity::{Decoded, Identity};
@@ -78,6 +81,7 @@ pub struct View {
     directories: Directories,
     nodes: Nodes,
     files: OpenFiles<Source>,
+    appetites: Appetites,
     has_xattrs: bool,
     has_holes: bool,
     access: Access,
@@ -104,6 +108,7 @@ impl View {
             directories: Directories::new(),
             nodes: Nodes::new(),
             files: OpenFiles::default(),
+            appetites: Appetites::default(),
             has_xattrs,
             has_holes,
             access: options.access,
@@ -165,7 +170,11 @@ impl View {
         let node = request.node;
         match request.operation {
             change if change.is_change() => Err(Error::Refused(Errno::ROFS)),
-            Operation::Lookup { name } => self.lookup(node, name),
+            Operation::Lookup { name } => {
+                let reply = self.lookup(node, name)?;
+                self.was_looked_up(request.caller, &reply);
+                Ok(reply)
+            }
             Operation::Forget { lookups } => {
                 self.forget(node, lookups);
                 Ok(Reply::Silent)
@@ -173,8 +182,11 @@ impl View {
             Operation::GetAttr => self.get_attr(node),
             Operation::ReadLink => self.read_link(node),
             Operation::Read { offset, size } => self.read(node, offset, size),
-            Operation::ReadDir { offset } => self.list(node, offset, false),
-            Operation::ReadDirPlus { offset } => self.list(node, offset, true),
+            Operation::ReadDir { offset } => self.list(node, offset, Detail::Names),
+            Operation::ReadDirPlus { offset } => {
+                let detail = self.detail(node, offset, request.caller)?;
+                self.list(node, offset, detail)
+            }
             Operation::StatFs => self.stat_fs(),
             Operation::GetXattr { name, size } => self.get_xattr(node, name, size),
             Operation::ListXattr { size } => self.list_xattr(request, size),
@@ -247,9 +259,17 @@ impl View {
             .map(Some)
     }
 
-    /// Makes a directory that was not come to by its name, by a walk from the root.
+    /// Makes a directory that was not come to by its name: by that in the directory above,
+    /// where that is at hand, else by a walk from the root.
     fn make_directory(&self, node: NodeId, place: &Place) -> Result<Directory> {
         let path = self.path(node)?;
+        if let Some(above) = self.directory_above(node, &path)
+            && let Some(position) = above.position(&self.stack, stack::split(&path).1)?
+            && let Some(named) = above.at(&self.stack, position)?
+            && Place::Real(named.found.layer, named.path()) == *place
+        {
+            return above.child(&self.stack, &named);
+        }
         let mut walker = Walker::new(&self.stack, 0);
         let contributors = walker
             .directory(&path)?
@@ -260,6 +280,17 @@ impl View {
         let parent = parent.ok_or(Error::Refused(Errno::STALE))?;
         let parent = self.stack.ino(&parent.place())?;
         Directory::open(&self.stack, &path, parent, contributors)
+    }
+
+    /// Returns the directory above one of a directory layer, if it is made.
+    fn directory_above(&self, node: NodeId, path: &[u8]) -> Option<Directory> {
+        let above = stack::split(path).0;
+        let parent = match above {
+            [] => NodeId::ROOT,
+            _ => NodeId(self.nodes.get(node)?.parent.0),
+        };
+        let directory = self.directories.made(parent)?;
+        (directory.path() == above).then_some(directory)
     }
 
     /// Returns the path of a directory in the view, or one that a file may have.

@@ -9,7 +9,7 @@ use super::lookup::Resolved;
 use super::node::Node;
 use super::{ActiveView, asked};
 use crate::{
-    Attr, DirEntry, Entry, Error, FileType, Ino, Listing, NodeId, Operation, Reply, Result,
+    Attr, Caller, DirEntry, Entry, Error, FileType, Ino, Listing, Operation, Reply, Request, Result,
 };
 
 /// The first cookie of names that only the upper has.
@@ -19,14 +19,14 @@ impl ActiveView {
     /// Answers a listing from a cookie on.
     pub(super) fn list(
         &self,
-        directory: NodeId,
+        request: &Request<'_>,
         cookie: u64,
         with_entries: bool,
     ) -> Result<Reply<'_>> {
-        let directory = self.directory(directory)?;
         let walk = Walk {
             view: self,
-            directory,
+            caller: request.caller,
+            directory: self.directory(request.node)?,
             cookie,
             with_entries,
             below: None,
@@ -56,6 +56,7 @@ impl ActiveView {
 /// One listing under way.
 struct Walk<'v> {
     view: &'v ActiveView,
+    caller: Caller,
     directory: Arc<Node>,
     cookie: u64,
     with_entries: bool,
@@ -164,7 +165,11 @@ impl<'v> Walk<'v> {
             } else {
                 Operation::ReadDir { offset }
             };
-            let Reply::Listing(listing) = self.view.lower.answer(&asked(lower, operation))? else {
+            let request = Request {
+                caller: self.caller,
+                ..asked(lower, operation)
+            };
+            let Reply::Listing(listing) = self.view.lower.answer(&request)? else {
                 return Err(Error::Refused(Errno::IO));
             };
             self.below = Some(listing);

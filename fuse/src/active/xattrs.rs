@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::copy_up::Contents;
 use super::{ActiveView, asked};
-use crate::view::{listed, sized};
+use crate::view::{listed, missing, sized};
 use crate::{Error, NodeId, Operation, Reply, Request, Result};
 
 impl ActiveView {
@@ -14,14 +14,11 @@ impl ActiveView {
     pub(super) fn get_xattr(&self, id: NodeId, name: &[u8], size: u32) -> Result<Reply<'_>> {
         if let Some(lower) = self.lower_of(id)? {
             let operation = Operation::GetXattr { name, size };
-            return or_none(self.lower.answer(&asked(lower, operation)), Errno::NODATA);
+            return or_missing(self.lower.answer(&asked(lower, operation)), name);
         }
         let inode = self.inode(&*self.node(id)?)?;
         let value = self.upper.xattr(&inode, name)?;
-        sized(
-            Cow::Owned(value.ok_or(Error::Refused(Errno::NODATA))?),
-            size,
-        )
+        sized(Cow::Owned(value.ok_or_else(|| missing(name))?), size)
     }
 
     /// Answers the names of the attributes.
@@ -76,6 +73,7 @@ impl ActiveView {
             Err(Error::Refused(Errno::NODATA)) if is_acl && node.lower_alone().is_none() => {
                 return Ok(Reply::Done);
             }
+            Err(Error::Refused(Errno::OPNOTSUPP)) => return Err(Error::Refused(Errno::NODATA)),
             value => drop(value?),
         }
         self.copy_up(&node, Contents::Later)?;
@@ -90,9 +88,9 @@ impl ActiveView {
 }
 
 /// A view of layers without attributes says that it never has any; here they can be set.
-fn or_none(answer: Result<Reply<'_>>, none: Errno) -> Result<Reply<'_>> {
+fn or_missing<'r>(answer: Result<Reply<'r>>, name: &[u8]) -> Result<Reply<'r>> {
     match answer {
-        Err(Error::Refused(Errno::NOSYS)) => Err(Error::Refused(none)),
+        Err(Error::Refused(Errno::NOSYS)) => Err(missing(name)),
         answer => answer,
     }
 }

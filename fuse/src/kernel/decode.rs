@@ -153,6 +153,7 @@ pub(crate) fn decode_parts<'a>(
                     caller: Caller {
                         uid: header.uid,
                         gid: header.gid,
+                        pid: header.pid,
                     },
                     operation,
                 },

@@ -38,6 +38,8 @@ pub struct DirectoryLayer {
     root: OwnedFd,
     /// Nothing can be mounted in the tree that `root` sees.
     is_private: bool,
+    /// `st_dev` of all files, if listings give the numbers that `stat` gives.
+    listed_device: Option<u64>,
     /// The attribute that says what regular files and directories are, where one does.
     override_name: Option<OverrideName>,
 }
@@ -90,6 +92,7 @@ impl DirectoryLayer {
             xattr::stored_names(&root).map_err(Error::system("list attributes of", path))?;
         let layer = Self {
             label: path.display().to_string(),
+            listed_device: listed_device(&root, is_private).map_err(Error::system("stat", path))?,
             root,
             is_private,
             override_name: OverrideName::of_root(&names),
@@ -144,6 +147,7 @@ impl DirectoryLayer {
         self.correct_types(&directory, &mut entries)?;
         let listing = Listing::of_entries(entries, marks.opacity);
         let mut listing = listing.map_err(self.failed("list", path))?;
+        listing.device = self.listed_device;
         if !listing.opaque {
             listing.redirect = self.redirect(&marks, path)?;
         }
@@ -287,6 +291,19 @@ pub(crate) struct Usage {
     pub(crate) bytes: u64,
     /// Inodes in use.
     pub(crate) inodes: u64,
+}
+
+/// Returns the `st_dev` of a file system of which all files have the same, and in listings
+/// the numbers that `stat` gives, as far as nothing is mounted over them.
+fn listed_device(root: &OwnedFd, is_private: bool) -> rustix::io::Result<Option<u64>> {
+    const EXT4: u64 = 0xef53;
+    const XFS: u64 = 0x5846_5342;
+    const TMPFS: u64 = 0x0102_1994;
+    let kind = u64::try_from(rustix::fs::fstatfs(root)?.f_type).unwrap_or_default();
+    if !is_private || ![EXT4, XFS, TMPFS].contains(&kind) {
+        return Ok(None);
+    }
+    Ok(Some(stat(root, c"", AtFlags::EMPTY_PATH)?.device))
 }
 
 /// Opens a path beneath a directory. Where the owner allows it, reading leaves no

@@ -110,6 +110,7 @@ pub(super) fn on_disk<'a>(ids: &IdMaps, request: &Request<'a>) -> Request<'a> {
         caller: Caller {
             uid: ids.users.disk(caller.uid),
             gid: ids.groups.disk(caller.gid),
+            ..caller
         },
         operation,
     }

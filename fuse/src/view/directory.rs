@@ -1,5 +1,9 @@
 //! One directory of the view: its names, and where each comes from.
 
+mod named;
+
+pub(super) use named::Named;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -44,33 +48,6 @@ pub(super) struct Merged {
     /// The merged names, or `None` where they are those of the only contributor.
     names: Option<MergedNames>,
     subdirectories: u32,
-}
-
-/// One name of a directory.
-#[derive(Debug)]
-pub(super) struct Named<'v> {
-    /// Its position.
-    pub(super) position: u64,
-    /// The name.
-    pub(super) name: Cow<'v, [u8]>,
-    /// What the uppermost layer holds for it.
-    pub(super) found: Found,
-    /// The path in that layer of the directory that holds it, where it is known.
-    pub(super) above: Option<Arc<[u8]>>,
-    /// Whether that is not the path of the directory in the view.
-    pub(super) is_moved: bool,
-}
-
-impl Named<'_> {
-    /// Returns the path of the directory that holds the name, in its layer.
-    pub(super) fn above(&self) -> &[u8] {
-        self.above.as_deref().unwrap_or_default()
-    }
-
-    /// Returns the path in its layer.
-    pub(super) fn path(&self) -> Arc<[u8]> {
-        join(self.above(), &self.name).into()
-    }
 }
 
 impl Directory {
@@ -175,6 +152,17 @@ impl Directory {
         }
     }
 
+    /// Returns the number of names, whiteouts included.
+    pub(super) fn len(&self, stack: &Stack) -> Result<usize> {
+        Ok(match self {
+            Self::Packed { layer, index, .. } => packed_dentries(stack, *layer, *index)?.len(),
+            Self::Merged(merged) => match &merged.names {
+                None => merged.only(stack)?.len(),
+                Some(names) => names.slots.len(),
+            },
+        })
+    }
+
     /// Returns the position of a name, or `None` where it is not there.
     pub(super) fn position(&self, stack: &Stack, name: &[u8]) -> Result<Option<u64>> {
         let position = match self {
@@ -217,6 +205,7 @@ impl Directory {
                     position,
                     name: Cow::Borrowed(name),
                     found: Found { layer, kind },
+                    listed: None,
                     above: None,
                     is_moved: false,
                 }))
@@ -234,11 +223,7 @@ impl Directory {
     }
 
     /// Returns the contributors of a subdirectory.
-    pub(super) fn contributors_of(
-        &self,
-        stack: &Stack,
-        child: &Named<'_>,
-    ) -> Result<Arc<[Contributor]>> {
+    fn contributors_of(&self, stack: &Stack, child: &Named<'_>) -> Result<Arc<[Contributor]>> {
         let parts = match self {
             Self::Packed { .. } => vec![Located {
                 layer: child.found.layer,
@@ -249,6 +234,13 @@ impl Directory {
             Self::Merged(merged) => merged.parts(stack, child)?,
         };
         stack.contributors(parts, self.contributors(), &child.name)
+    }
+
+    /// Returns a subdirectory.
+    pub(super) fn child(&self, stack: &Stack, child: &Named<'_>) -> Result<Self> {
+        let contributors = self.contributors_of(stack, child)?;
+        let path = join(self.path(), &child.name);
+        Self::open(stack, &path, self.ino(stack), contributors)
     }
 
     /// Returns whether a subdirectory comes from one layer alone, as far as is known
@@ -268,11 +260,16 @@ impl Merged {
             return Ok(None);
         };
         let (name, found) = self.dentry(stack, slot)?;
-        let above = &self.contributor(slot)?.path;
+        let contributor = self.contributor(slot)?;
+        let above = &contributor.path;
         Ok(Some(Named {
             position,
             name,
             found,
+            listed: match &contributor.names {
+                Names::Packed(_) => None,
+                Names::Listing(listing) => listing.inode(slot.dentry as usize),
+            },
             is_moved: !Arc::ptr_eq(above, &self.path) && *above != self.path,
             above: Some(Arc::clone(above)),
         }))

@@ -93,7 +93,12 @@ impl Identity {
 
     /// Returns the number of an inode of a file system.
     pub(super) fn real(&self, real: &RealAttr) -> Ino {
-        Ino(self.device_number(real.device) << REAL_BITS | real_bits(real.attr.ino.0))
+        self.inode((real.device, real.attr.ino))
+    }
+
+    /// Returns the same for its `st_dev` and own number.
+    pub(super) fn inode(&self, (device, ino): (u64, Ino)) -> Ino {
+        Ino(self.device_number(device) << REAL_BITS | real_bits(ino.0))
     }
 
     /// Returns what a node number says.

@@ -13,10 +13,13 @@ use super::stack::{Place, join};
 use crate::layer::Kind;
 use crate::layer::directory::RealAttr;
 use crate::layer::packed::InodeIndex;
-use crate::{Attr, DirEntry, Entry, Error, FileType, Ino, Listing, NodeId, Reply, Result};
+use crate::{Attr, Caller, DirEntry, Entry, Error, FileType, Ino, Listing, NodeId, Reply, Result};
 
 /// The longest name of any Linux file system, in bytes (`NAME_MAX`).
 pub(crate) const LONGEST_NAME: usize = 255;
+
+/// The cookie before the first name, which `.` and `..` come before.
+const FIRST: u64 = 2;
 
 /// The directory of a directory layer that was opened last: all entries of one
 /// listing mostly come from the same.
@@ -36,7 +39,44 @@ impl Opened {
     }
 }
 
+/// Of what the entries of a listing have nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Of nothing.
+    Names,
+    /// Of what costs little: directories, which callers mostly enter, and what is in an index.
+    Some,
+    /// Of all.
+    Nodes,
+}
+
 impl View {
+    /// Returns what a caller gets that asks for nodes.
+    pub(super) fn detail(&self, node: NodeId, cookie: u64, caller: Caller) -> Result<Detail> {
+        let wants_all = match cookie {
+            _ if caller.pid == 0 => true,
+            0..=FIRST => {
+                let names = self.directory(node)?.len(&self.stack)?;
+                self.appetites.begins(caller.pid, names)
+            }
+            _ => self.appetites.goes_on(caller.pid),
+        };
+        Ok(if wants_all {
+            Detail::Nodes
+        } else {
+            Detail::Some
+        })
+    }
+
+    /// Takes note of what a caller looks up.
+    pub(crate) fn was_looked_up(&self, caller: Caller, reply: &Reply<'_>) {
+        if let Reply::Entry(entry) = reply
+            && entry.attr.mode & libc::S_IFMT != libc::S_IFDIR
+        {
+            self.appetites.looked_up(caller.pid);
+        }
+    }
+
     /// Answers a look-up, which counts as a reference to the node.
     pub(super) fn lookup(&self, node: NodeId, name: &[u8]) -> Result<Reply<'_>> {
         if name.len() > LONGEST_NAME {
@@ -63,13 +103,13 @@ impl View {
 
     /// Answers a listing from a cookie on. A cookie is one more than the position of
     /// the entry it was given with; `.` and `..` come first.
-    pub(super) fn list(&self, node: NodeId, cookie: u64, with_entries: bool) -> Result<Reply<'_>> {
+    pub(super) fn list(&self, node: NodeId, cookie: u64, detail: Detail) -> Result<Reply<'_>> {
         let directory = self.directory(node)?;
         let walk = Walk {
             view: self,
             directory,
             cookie,
-            with_entries,
+            detail,
             opened: Opened::default(),
         };
         Ok(Reply::Listing(Listing {
@@ -97,7 +137,8 @@ impl View {
                     Place::Packed(layer, index) => self.packed_entry(*layer, *index),
                     place @ Place::Real(layer, path) => {
                         let real = self.stack.directory(*layer)?.attr(path)?;
-                        let node = Node::new(place.clone(), Arc::clone(path), &real);
+                        let parent = directory.ino(&self.stack);
+                        let node = Node::new(place.clone(), Arc::clone(path), parent, &real);
                         self.real_entry(&node, &real)
                     }
                 }
@@ -105,11 +146,11 @@ impl View {
             Kind::PackedDirectory { index, .. } => self.packed_directory(directory, named, index),
             Kind::Real(_) => {
                 let real = opened.attr(self, named)?;
-                self.real_entry(&real_node(directory, named, &real), &real)
+                self.real_entry(&self.real_node(directory, named, &real), &real)
             }
             Kind::RealDirectory { .. } => {
                 let real = opened.attr(self, named)?;
-                let entry = self.real_entry(&real_node(directory, named, &real), &real)?;
+                let entry = self.real_entry(&self.real_node(directory, named, &real), &real)?;
                 let attr = self.real_directory_attr(entry, directory, named);
                 self.or_forget(entry.node, attr.map(|attr| Entry { attr, ..entry }))
             }
@@ -134,7 +175,9 @@ impl View {
         let layer = named.found.layer;
         let node = if named.is_moved {
             let path = join(directory.path(), &named.name).into();
-            self.nodes.refer_alias(&Node::moved(layer, index, path))
+            let parent = directory.ino(&self.stack);
+            self.nodes
+                .refer_alias(&Node::moved(layer, index, path, parent))
         } else {
             NodeId(self.stack.identity.packed(layer, index).0)
         };
@@ -187,12 +230,20 @@ impl View {
 
     /// Returns a subdirectory, which is made where it was not.
     fn child(&self, node: NodeId, directory: &Directory, named: &Named<'_>) -> Result<Directory> {
-        self.directories.made_by(node, || {
-            let contributors = directory.contributors_of(&self.stack, named)?;
-            let path = join(directory.path(), &named.name);
-            let parent = directory.ino(&self.stack);
-            Directory::open(&self.stack, &path, parent, contributors)
-        })
+        self.directories
+            .made_by(node, || directory.child(&self.stack, named))
+    }
+
+    /// Returns the node of a name of a directory layer, with one reference.
+    fn real_node(&self, directory: &Directory, named: &Named<'_>, real: &RealAttr) -> Node {
+        let path = named.path();
+        let place = Place::Real(named.found.layer, Arc::clone(&path));
+        let path = if named.is_moved {
+            join(directory.path(), &named.name).into()
+        } else {
+            path
+        };
+        Node::new(place, path, directory.ino(&self.stack), real)
     }
 
     /// Returns the number and type of a name, without a reference.
@@ -212,6 +263,9 @@ impl View {
                 (target.ino, self.file_type(&target.place)?)
             }
             Kind::Real(_) | Kind::RealDirectory { .. } => {
+                if let (Kind::Real(file_type), Some(listed)) = (named.found.kind, named.listed) {
+                    return Ok((self.stack.identity.inode(listed), file_type));
+                }
                 let real = opened.attr(self, named)?;
                 (self.stack.identity.real(&real), real.file_type())
             }
@@ -220,25 +274,13 @@ impl View {
     }
 }
 
-/// Returns the node of a name of a directory layer, with one reference.
-fn real_node(directory: &Directory, named: &Named<'_>, real: &RealAttr) -> Node {
-    let path = named.path();
-    let place = Place::Real(named.found.layer, Arc::clone(&path));
-    let path = if named.is_moved {
-        join(directory.path(), &named.name).into()
-    } else {
-        path
-    };
-    Node::new(place, path, real)
-}
-
 /// One listing under way.
 #[derive(Debug)]
 struct Walk<'v> {
     view: &'v View,
     directory: Directory,
     cookie: u64,
-    with_entries: bool,
+    detail: Detail,
     opened: Opened,
 }
 
@@ -258,12 +300,17 @@ impl<'v> Walk<'v> {
         let position = match self.cookie {
             0 => return Ok(Some(dot(self.directory.ino(&view.stack), 1, b"."))),
             1 => return Ok(Some(dot(self.directory.parent(), 2, b".."))),
-            cookie => cookie - 2,
+            cookie => cookie - FIRST,
         };
         let Some(named) = self.directory.next(&view.stack, position)? else {
             return Ok(None);
         };
-        let (ino, file_type, entry) = if self.with_entries {
+        let has_node = match self.detail {
+            Detail::Names => false,
+            Detail::Some => !matches!(named.found.kind, Kind::Real(_)),
+            Detail::Nodes => true,
+        };
+        let (ino, file_type, entry) = if has_node {
             let entry = view.entry(&self.directory, &named, &mut self.opened)?;
             let file_type = FileType::of_mode(entry.attr.mode).unwrap_or(FileType::Regular);
             (entry.attr.ino, file_type, Some(entry))

@@ -31,6 +31,8 @@ pub(super) struct Node {
     pub(super) place: Place,
     /// A path in the view, for a directory the path.
     pub(super) path: Arc<[u8]>,
+    /// The number of the directory that it was found in.
+    pub(super) parent: Ino,
     /// Whether it is a directory.
     pub(super) is_directory: bool,
     /// The file system and its inode number.
@@ -59,10 +61,11 @@ enum Key {
 
 impl Node {
     /// Returns the node of an inode of a directory layer, with one reference.
-    pub(super) fn new(place: Place, path: Arc<[u8]>, real: &RealAttr) -> Self {
+    pub(super) fn new(place: Place, path: Arc<[u8]>, parent: Ino, real: &RealAttr) -> Self {
         Self {
             place,
             path,
+            parent,
             is_directory: real.file_type() == FileType::Directory,
             real: (real.device, real.attr.ino),
             lookups: 1,
@@ -70,10 +73,11 @@ impl Node {
     }
 
     /// Returns the node of a directory of a packed layer, with one reference.
-    pub(super) fn moved(layer: u32, index: InodeIndex, path: Arc<[u8]>) -> Self {
+    pub(super) fn moved(layer: u32, index: InodeIndex, path: Arc<[u8]>, parent: Ino) -> Self {
         Self {
             place: Place::Packed(layer, index),
             path,
+            parent,
             is_directory: true,
             real: (0, Ino(0)),
             lookups: 1,
@@ -197,7 +201,7 @@ mod tests {
         };
         let path: Arc<[u8]> = path.as_bytes().into();
         let place = Place::Real(0, Arc::clone(&path));
-        Node::new(place, path, &RealAttr { device: 1, attr })
+        Node::new(place, path, Ino(1), &RealAttr { device: 1, attr })
     }
 
     #[test]

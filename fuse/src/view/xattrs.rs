@@ -1,6 +1,7 @@
 //! Extended attributes (rule 10).
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use rustix::io::Errno;
 
@@ -15,7 +16,7 @@ impl View {
     pub(super) fn get_xattr(&self, node: NodeId, name: &[u8], size: u32) -> Result<Reply<'_>> {
         self.refuse_without_xattrs()?;
         let value = self.xattr(node, name)?;
-        sized(value.ok_or(Error::Refused(Errno::NODATA))?, size)
+        sized(value.ok_or_else(|| missing(name))?, size)
     }
 
     /// Answers the names of the attributes.
@@ -111,6 +112,24 @@ impl View {
         }
         Ok(names)
     }
+}
+
+/// Returns what is said of an attribute that is not there (rule 10).
+///
+/// `ls -l` asks for the label of each file, and of no further file of a file system that
+/// has no labels. The kernel caches neither answer.
+pub(crate) fn missing(name: &[u8]) -> Error {
+    const LABEL: &[u8] = b"security.selinux";
+    static HAS_SELINUX: OnceLock<bool> = OnceLock::new();
+    let has_selinux = || {
+        let known = std::fs::read_to_string("/proc/filesystems");
+        known.map_or(true, |known| known.contains("selinuxfs"))
+    };
+    Error::Refused(if name == LABEL && !HAS_SELINUX.get_or_init(has_selinux) {
+        Errno::OPNOTSUPP
+    } else {
+        Errno::NODATA
+    })
 }
 
 /// Returns names of attributes as `listxattr(2)` gives them. Where the kernel checks what

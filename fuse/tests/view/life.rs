@@ -1,7 +1,7 @@
 //! Nodes and layers over the life of a view: look-ups and forgets, threads, what the
 //! names of layers come to mean later.
 
-use mica_fuse::{Entry, NodeId, Operation, Reply};
+use mica_fuse::{Caller, Entry, FileType, NodeId, Operation, Reply, Request};
 use rustix::io::Errno;
 
 use crate::on_disk::Step::File;
@@ -59,6 +59,42 @@ fn an_entry_of_a_listing_can_be_given_back() {
     let entry = entries.next().unwrap().unwrap().entry.unwrap();
     (listing.give_back)(&entry);
     assert_eq!(errno(&view, entry.node, Operation::GetAttr), Errno::STALE);
+}
+
+#[test]
+fn a_caller_that_only_wants_names_gets_nodes_of_directories_only() {
+    let stack = Stack::of(&[&[File("d/a", ""), File("d/e/b", "")]]);
+    let view = stack.view();
+    let directory = find(&view, "d").unwrap().node;
+    let asked = |node, operation| Request {
+        node,
+        caller: Caller {
+            pid: 7,
+            ..Caller::default()
+        },
+        operation,
+    };
+    let nodes = || {
+        let plus = Operation::ReadDirPlus { offset: 2 };
+        let Reply::Listing(listing) = view.answer(&asked(directory, plus)).unwrap() else {
+            panic!("no listing")
+        };
+        let entries = listing.entries.map(Result::unwrap);
+        let has_node = |entry: mica_fuse::DirEntry<'_>| (entry.file_type, entry.entry.is_some());
+        entries.map(has_node).collect::<Vec<_>>()
+    };
+    let [file, directory_too] = [FileType::Regular, FileType::Directory];
+    let spared = [(file, false), (directory_too, true)];
+    let all = [(file, true), (directory_too, true)];
+    assert_eq!(nodes(), all, "the first listing");
+    assert_eq!(nodes(), spared);
+    assert_eq!(nodes(), spared, "nothing was looked up");
+    let name = Operation::Lookup { name: b"e" };
+    view.answer(&asked(directory, name)).unwrap();
+    assert_eq!(nodes(), spared, "only a directory was looked up");
+    let name = Operation::Lookup { name: b"a" };
+    view.answer(&asked(directory, name)).unwrap();
+    assert_eq!(nodes(), all);
 }
 
 #[test]

@@ -94,6 +94,7 @@ fn try_ask<'v>(
     let caller = Caller {
         uid: 1000,
         gid: 100,
+        pid: 0,
     };
     view.answer(&Request {
         node,

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, utimensat};
+use rustix::io::Errno;
 
 use crate::bed::{Bed, errno, xattr};
 
@@ -26,6 +27,28 @@ fn links_are_counted_at_first_sight_and_when_one_is_made_or_goes() {
     assert_eq!(bed.stat("new").ino(), bed.stat("link").ino());
     fs::remove_file(bed.path("new")).unwrap();
     assert_eq!(bed.stat("link").nlink(), 1);
+}
+
+#[test]
+fn a_label_that_is_not_there_is_unsupported_where_nothing_reads_labels() {
+    const LABEL: &str = "security.selinux";
+    if fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.contains("selinuxfs")) {
+        println!("skipped: the kernel has SELinux");
+        return;
+    }
+    let bed = Bed::new(file);
+    fs::write(bed.path("new"), "").unwrap();
+    for name in ["file", "new"] {
+        let path = bed.path(name);
+        let get = |attribute| rustix::fs::lgetxattr(&path, attribute, &mut [0; 64][..]);
+        assert_eq!(get(LABEL), Err(Errno::OPNOTSUPP), "{name}");
+        assert_eq!(get("security.other"), Err(Errno::NODATA), "{name}");
+        let gone = rustix::fs::lremovexattr(&path, LABEL);
+        assert_eq!(gone, Err(Errno::NODATA), "{name}");
+        rustix::fs::lsetxattr(&path, LABEL, b"label", XattrFlags::empty()).unwrap();
+        assert_eq!(get(LABEL), Ok(5), "{name}: one that is there is shown");
+        rustix::fs::lremovexattr(&path, LABEL).unwrap();
+    }
 }
 
 /// Trap 36.

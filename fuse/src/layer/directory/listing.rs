@@ -11,7 +11,7 @@ use super::xattr::{Marks, Opacity};
 use super::{stat, walk};
 use crate::layer::Kind;
 use crate::layer::marks::{NameMark, Redirect, name_mark};
-use crate::{Error, FileType, Result};
+use crate::{Error, FileType, Ino, Result};
 
 /// Bytes of directory entries read at once.
 const BUFFER: usize = 32 * 1024;
@@ -21,6 +21,9 @@ const BUFFER: usize = 32 * 1024;
 pub(crate) struct Listing {
     names: Box<[u8]>,
     records: Box<[Record]>,
+    /// The `st_dev` of what is no directory, where the numbers of the records are those
+    /// that `stat` gives too.
+    pub(super) device: Option<u64>,
     /// Whether the directory hides what the layers below hold in it.
     pub(crate) opaque: bool,
     /// Whether some whiteouts are files `.wh.NAME`.
@@ -32,6 +35,7 @@ pub(crate) struct Listing {
 /// One name: where it stands in `names`, and what it is.
 #[derive(Clone, Copy, Debug)]
 struct Record {
+    ino: u64,
     start: u32,
     length: u16,
     kind: RecordKind,
@@ -52,6 +56,8 @@ pub(super) struct RawEntry {
     pub(super) name: Vec<u8>,
     /// Its type, or `None` for a whiteout in the form of an inode.
     pub(super) file_type: Option<FileType>,
+    /// Its `d_ino`.
+    pub(super) ino: u64,
 }
 
 impl Listing {
@@ -68,23 +74,23 @@ impl Listing {
         let mut kinds = BTreeMap::new();
         let mut hidden = Vec::new();
         let mut opaque = opacity == Opacity::Opaque;
-        for RawEntry { name, file_type } in entries {
-            match name_mark(&name) {
+        for entry in entries {
+            match name_mark(&entry.name) {
                 NameMark::Opaque => opaque = true,
                 NameMark::Whiteout(name) => hidden.push(name.to_vec()),
                 NameMark::None => {
-                    let kind = match file_type {
+                    let kind = match entry.file_type {
                         None => RecordKind::Whiteout,
                         Some(FileType::Directory) => RecordKind::Directory { opaque: false },
                         Some(file_type) => RecordKind::Other(file_type),
                     };
-                    kinds.insert(name, kind);
+                    kinds.insert(entry.name, (kind, entry.ino));
                 }
             }
         }
         let has_whiteout_files = !hidden.is_empty();
         for name in hidden {
-            let kind = kinds.entry(name).or_insert(RecordKind::Whiteout);
+            let (kind, _) = kinds.entry(name).or_insert((RecordKind::Whiteout, 0));
             if let RecordKind::Directory { opaque } = kind {
                 *opaque = true;
             }
@@ -95,14 +101,18 @@ impl Listing {
         })
     }
 
-    fn of_kinds(kinds: &BTreeMap<Vec<u8>, RecordKind>, opaque: bool) -> rustix::io::Result<Self> {
+    fn of_kinds(
+        kinds: &BTreeMap<Vec<u8>, (RecordKind, u64)>,
+        opaque: bool,
+    ) -> rustix::io::Result<Self> {
         let mut names = Vec::with_capacity(kinds.keys().map(Vec::len).sum());
         let mut records = Vec::with_capacity(kinds.len());
-        for (name, kind) in kinds {
+        for (name, (kind, ino)) in kinds {
             let start = u32::try_from(names.len()).map_err(|_| Errno::FBIG)?;
             let length = u16::try_from(name.len()).map_err(|_| Errno::NAMETOOLONG)?;
             names.extend_from_slice(name);
             records.push(Record {
+                ino: *ino,
                 start,
                 length,
                 kind: *kind,
@@ -111,6 +121,7 @@ impl Listing {
         Ok(Self {
             names: names.into(),
             records: records.into(),
+            device: None,
             opaque,
             has_whiteout_files: false,
             redirect: None,
@@ -120,6 +131,16 @@ impl Listing {
     /// Returns the number of names, whiteouts included.
     pub(crate) fn len(&self) -> usize {
         self.records.len()
+    }
+
+    /// Returns the `st_dev` and number of the inode at a position, where they are known; of
+    /// a directory they never are.
+    pub(crate) fn inode(&self, position: usize) -> Option<(u64, Ino)> {
+        let record = self.records.get(position)?;
+        match record.kind {
+            RecordKind::Other(_) => Some((self.device?, Ino(record.ino))),
+            RecordKind::Whiteout | RecordKind::Directory { .. } => None,
+        }
     }
 
     /// Returns the name at a position, and what it is.
@@ -155,6 +176,7 @@ pub(super) fn raw_entries(
             entries.push(RawEntry {
                 name: name.to_vec(),
                 file_type,
+                ino: entry.ino(),
             });
         }
     }

@@ -47,7 +47,11 @@ fn entry(uid: u32, gid: u32) -> Entry {
 fn request(operation: Operation<'_>) -> Request<'_> {
     Request {
         node: NodeId(7),
-        caller: Caller { uid: 5, gid: 6 },
+        caller: Caller {
+            uid: 5,
+            gid: 6,
+            pid: 0,
+        },
         operation,
     }
 }
@@ -106,7 +110,7 @@ fn what_is_set_and_made_goes_to_disk() {
     };
     let request = on_disk(&ids(), &request(Operation::SetAttr(set)));
     let (uid, gid) = (100_005, 200_006);
-    assert_eq!(request.caller, Caller { uid, gid });
+    assert_eq!(request.caller, Caller { uid, gid, pid: 0 });
     let expected = SetAttr {
         uid: Some(100_001),
         ..set

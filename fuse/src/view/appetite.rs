@@ -1,0 +1,127 @@
+//! Whether a caller that goes through directories wants the nodes of what is in them.
+//!
+//! A node of a directory layer costs a look at its inode, for which a cold file system
+//! reads the disk. `ls -l` asks for all of them, `find` for none, and the kernel asks for
+//! nodes either way. So now and then a caller is given a listing without them. If it then
+//! looks up what it was given, it gets them from there on; if not, it is spared them.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+/// The callers that are remembered.
+const CALLERS: usize = 16;
+/// Listings with nodes after the first trial that failed; twice as many after the next.
+const FIRST_PAUSE: u32 = 32;
+const LONGEST_PAUSE: u32 = 1024;
+/// The most names that a trial may have to be looked up one by one.
+const TRIAL: usize = 256;
+
+/// What is known of the callers that listed something last.
+#[derive(Debug, Default)]
+pub(super) struct Appetites(Mutex<VecDeque<Appetite>>);
+
+#[derive(Debug)]
+struct Appetite {
+    pid: u32,
+    /// It gets listings without nodes.
+    is_spared: bool,
+    /// Listings with nodes until the next trial.
+    pause: u32,
+    next_pause: u32,
+}
+
+impl Appetites {
+    /// Returns whether the listing that a caller begins is to have nodes. The first has
+    /// them, since it may be the only one.
+    pub(super) fn begins(&self, pid: u32, names: usize) -> bool {
+        let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(caller) = callers.iter_mut().find(|caller| caller.pid == pid) else {
+            callers.truncate(CALLERS - 1);
+            callers.push_front(Appetite {
+                pid,
+                is_spared: false,
+                pause: 0,
+                next_pause: FIRST_PAUSE,
+            });
+            return true;
+        };
+        if caller.is_spared {
+            return false;
+        }
+        if caller.pause > 0 {
+            caller.pause -= 1;
+            return true;
+        }
+        caller.is_spared = names <= TRIAL;
+        !caller.is_spared
+    }
+
+    /// Returns whether a listing that a caller goes on with is to have nodes.
+    pub(super) fn goes_on(&self, pid: u32) -> bool {
+        let callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        !callers
+            .iter()
+            .any(|caller| caller.pid == pid && caller.is_spared)
+    }
+
+    /// Records that a caller looked up something that is no directory.
+    pub(super) fn looked_up(&self, pid: u32) {
+        let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let caller = callers
+            .iter_mut()
+            .find(|caller| caller.pid == pid && caller.is_spared);
+        if let Some(caller) = caller {
+            caller.is_spared = false;
+            caller.pause = caller.next_pause;
+            caller.next_pause = LONGEST_PAUSE.min(caller.next_pause * 2);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_that_looks_nothing_up_is_spared() {
+        let appetites = Appetites::default();
+        assert!(appetites.begins(7, 3), "the first listing");
+        assert!(!appetites.begins(7, 3), "the trial");
+        assert!(!appetites.goes_on(7), "its second part");
+        assert!(!appetites.begins(7, 3), "nothing was looked up");
+        assert!(!appetites.begins(7, TRIAL + 1), "however large");
+        assert!(appetites.begins(8, 3) && appetites.goes_on(8), "another");
+    }
+
+    #[test]
+    fn a_caller_that_looks_something_up_is_tried_more_and_more_rarely() {
+        let appetites = Appetites::default();
+        let mut trials = Vec::new();
+        for listing in 0..200 {
+            if !appetites.begins(7, 3) {
+                appetites.looked_up(7);
+                trials.push(listing);
+            }
+        }
+        assert_eq!(trials, [1, 34, 99], "after 1, 32 and 64 with nodes");
+        assert!(appetites.goes_on(7));
+    }
+
+    #[test]
+    fn no_large_directory_is_a_trial() {
+        let appetites = Appetites::default();
+        assert!(appetites.begins(7, 1) && appetites.begins(7, TRIAL + 1));
+        assert!(!appetites.begins(7, TRIAL));
+    }
+
+    #[test]
+    fn only_the_callers_that_came_last_are_remembered() {
+        let appetites = Appetites::default();
+        for pid in 0..100 {
+            appetites.begins(pid, 1);
+        }
+        let known = appetites.0.lock().unwrap().len();
+        assert_eq!(known, CALLERS);
+        assert!(!appetites.begins(99, 1), "one of the last");
+    }
+}
