@@ -197,6 +197,7 @@ impl Meta {
         work: impl FnOnce(&Database, &Journal, Option<End>) -> Result<T, E>,
     ) -> Result<T, E> {
         let _lock = self.lock()?;
+        self.create()?;
         let database = Database::open(&self.path)?;
         let journal = Journal::beside(&self.path);
         let end = Self::catch_up(&database, &journal)?;

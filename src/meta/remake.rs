@@ -1,4 +1,4 @@
-//! A new database in the place of one that cannot be read.
+//! A new database, in the place of one that cannot be read or of none.
 
 use std::fs;
 use std::io;
@@ -24,21 +24,7 @@ impl Meta {
         let journal = Journal::beside(&self.path);
         let known = known(&self.path, &journal)?;
         let fresh = self.path.with_extension("new");
-        let io = |operation, path: &Path| {
-            let path = path.to_owned();
-            move |source| MetaError::Io {
-                operation,
-                path,
-                source,
-            }
-        };
-        match fs::remove_dir_all(&fresh) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(io("remove", &fresh)(error).into());
-            }
-            _ => {}
-        }
-        let database = Database::open(&fresh)?;
+        let database = begin(&fresh)?;
         let records = known.records.into_iter();
         database.apply(records.map(|(key, bytes)| (key, Some(bytes))))?;
         let transaction = Transaction::new(&database);
@@ -50,23 +36,38 @@ impl Meta {
         let all: Records = database.scan(b"")?.into_iter().collect();
         drop(database);
 
-        publish::create_private(aside).map_err(io("create", aside))?;
+        publish::create_private(aside).map_err(failed_on("create", aside))?;
         // From here on the journal alone is enough, whenever a crash comes.
         if journal.path().exists() {
             let old = aside.join("meta.journal");
-            fs::hard_link(journal.path(), &old).map_err(io("link", &old))?;
+            fs::hard_link(journal.path(), &old).map_err(failed_on("link", &old))?;
         }
         journal
             .restart(sequence, &all)
             .map_err(failed(&journal, "write"))?;
         if self.path.exists() {
             let old = aside.join("meta.sled");
-            fs::rename(&self.path, &old).map_err(io("set aside", &self.path))?;
+            fs::rename(&self.path, &old).map_err(failed_on("set aside", &self.path))?;
         }
-        fs::rename(&fresh, &self.path).map_err(io("publish", &self.path))?;
+        Ok(self.publish(&fresh)?)
+    }
+
+    /// Makes an empty database where there is none, at once: sled does not read what it has
+    /// only begun to make.
+    pub(super) fn create(&self) -> Result<(), MetaError> {
+        let is_there = self.path.try_exists();
+        if is_there.map_err(failed_on("stat", &self.path))? {
+            return Ok(());
+        }
+        let fresh = self.path.with_extension("new");
+        drop(begin(&fresh)?);
+        self.publish(&fresh)
+    }
+
+    fn publish(&self, fresh: &Path) -> Result<(), MetaError> {
+        fs::rename(fresh, &self.path).map_err(failed_on("publish", &self.path))?;
         let root = self.path.parent().unwrap_or(Path::new("/"));
-        publish::sync_directory(root).map_err(io("sync", root))?;
-        Ok(())
+        publish::sync_directory(root).map_err(failed_on("sync", root))
     }
 
     /// Begins the journal anew.
@@ -76,6 +77,25 @@ impl Meta {
             let begun = journal.restart(commits(database)?, &all);
             begun.map(drop).map_err(failed(journal, "write"))
         })
+    }
+}
+
+/// Begins a database, in place of one that was begun and left.
+fn begin(fresh: &Path) -> Result<Database, MetaError> {
+    match fs::remove_dir_all(fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed_on("remove", fresh)(error))
+        }
+        _ => Database::open(fresh),
+    }
+}
+
+fn failed_on(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> MetaError + use<> {
+    let path = path.to_owned();
+    move |source| MetaError::Io {
+        operation,
+        path: path.clone(),
+        source,
     }
 }
 
