@@ -197,9 +197,8 @@ impl Meta {
         work: impl FnOnce(&Database, &Journal, Option<End>) -> Result<T, E>,
     ) -> Result<T, E> {
         let _lock = self.lock()?;
-        self.create()?;
-        let database = Database::open(&self.path)?;
         let journal = Journal::beside(&self.path);
+        let database = self.open(&journal)?;
         let end = Self::catch_up(&database, &journal)?;
         work(&database, &journal, end)
     }

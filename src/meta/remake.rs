@@ -7,7 +7,7 @@ use std::path::Path;
 use super::database::Database;
 use super::journal::{Journal, Records};
 use super::survey::is_readable;
-use super::transaction::Transaction;
+use super::transaction::{Changes, Transaction};
 use super::{Meta, MetaError, commits, count, failed};
 use crate::publish;
 
@@ -52,15 +52,54 @@ impl Meta {
         Ok(self.publish(&fresh)?)
     }
 
-    /// Makes an empty database where there is none, at once: sled does not read what it has
-    /// only begun to make.
-    pub(super) fn create(&self) -> Result<(), MetaError> {
+    /// Opens the database. One that is damaged, as sled leaves it when the disk is full or
+    /// the process is killed at the wrong moment, is made anew if the journal has it all.
+    pub(super) fn open(&self, journal: &Journal) -> Result<Database, MetaError> {
+        self.create(journal)?;
+        let opened = Database::open(&self.path);
+        let Err(error @ MetaError::Damaged { .. }) = opened else {
+            return opened;
+        };
+        if !journal.path().exists() {
+            return Err(error);
+        }
+        let (records, sequence, is_whole) = journal.fold().map_err(failed(journal, "read"))?;
+        if !is_whole {
+            return Err(error);
+        }
+        tracing::warn!(%error, "the database is made anew from its journal");
+        self.replace(records, sequence)?;
+        Database::open(&self.path)
+    }
+
+    /// Makes an empty database where there is none, at once, and with a journal: sled does
+    /// not read what it has only begun to make.
+    fn create(&self, journal: &Journal) -> Result<(), MetaError> {
         let is_there = self.path.try_exists();
         if is_there.map_err(failed_on("stat", &self.path))? {
             return Ok(());
         }
         let fresh = self.path.with_extension("new");
         drop(begin(&fresh)?);
+        if !journal.path().exists() {
+            let begun = journal.restart(0, &Records::new());
+            begun.map_err(failed(journal, "write"))?;
+        }
+        self.publish(&fresh)
+    }
+
+    /// Puts a database with these records in the place of one that cannot be read.
+    fn replace(&self, records: Records, sequence: u64) -> Result<(), MetaError> {
+        let fresh = self.path.with_extension("new");
+        let database = begin(&fresh)?;
+        let mut changes: Changes = records
+            .into_iter()
+            .map(|(key, bytes)| (key, Some(bytes)))
+            .collect();
+        count(&mut changes, sequence)?;
+        database.apply(changes)?;
+        drop(database);
+        fs::remove_dir_all(&self.path).map_err(failed_on("remove", &self.path))?;
         self.publish(&fresh)
     }
 

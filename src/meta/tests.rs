@@ -248,7 +248,7 @@ fn damage(path: &std::path::Path, mut number: impl FnMut(usize) -> usize) -> Str
 }
 
 #[test]
-fn damaged_files_are_errors_or_no_loss_and_never_a_panic() {
+fn damaged_files_are_made_anew_from_the_journal_or_told_and_never_a_panic() {
     let turns = std::env::var("MICA_FUZZ_TURNS").map_or(300, |turns| turns.parse().unwrap());
     let first = std::env::var("MICA_FUZZ_SEED").map_or(0, |seed| seed.parse().unwrap());
     let dir = tempfile::tempdir().unwrap();
@@ -297,7 +297,7 @@ fn damaged_files_are_errors_or_no_loss_and_never_a_panic() {
         }
     }
     println!("{whole} times no loss, {told} times an error");
-    assert!(whole > 0 && told > 0);
+    assert!(whole > told);
 }
 
 #[test]

@@ -238,14 +238,23 @@ fn records_are_made_anew() {
 }
 
 #[test]
-fn a_damaged_database_is_told_with_what_helps() {
+fn a_damaged_database_is_made_anew_or_told_with_what_helps() {
     let store = Stocked::new();
     let sled = store.mica.root().join("meta.sled");
-    fs::write(sled.join("conf"), b"not a configuration").unwrap();
+    let spoil_database = || fs::write(sled.join("conf"), b"not a configuration").unwrap();
+    spoil_database();
+    store.mica.ok(["images"]);
+    assert_eq!(
+        store.check(None),
+        (vec![], Some(0)),
+        "made anew from the journal"
+    );
+    spoil_database();
+    fs::write(store.mica.root().join("meta.journal"), b"no journal").unwrap();
     let error = store.mica.fails(["images"]);
     assert!(error.contains("cannot be read"), "{error}");
     assert!(error.contains("hint: `mica check --rebuild`"), "{error}");
     assert!(!error.contains("panicked"), "{error}");
     store.mica.ok(["check", "--rebuild"]);
-    assert_eq!(store.check(None), (vec![], Some(0)));
+    store.mica.ok(["images"]);
 }
