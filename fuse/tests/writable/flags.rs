@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 
@@ -71,9 +72,23 @@ fn an_immutable_file_can_only_be_read() {
             "{cache:?}"
         );
         set(&path, IFlags::IMMUTABLE, false);
-        fs::write(&path, "new").unwrap();
+        write_again(&path);
         assert_eq!(bed.read("file"), b"new", "{cache:?}");
     }
+}
+
+/// Writes once the kernel has let go of the handle whose write has failed: until then an open
+/// for another way of caching may be refused with `EINVAL`.
+fn write_again(path: &Path) {
+    for _ in 0..1000 {
+        match fs::write(path, "new") {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            other => return other.unwrap(),
+        }
+    }
+    panic!("refused for a second");
 }
 
 #[test]
