@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::ActiveView;
 use super::copy_up::Contents;
 use super::node::Node;
-use super::upper::entry;
+use super::upper::{Inode, entry};
 use crate::sys::{self, FileAttributes};
 use crate::{Error, FileType, NodeId, Reply, Result};
 
@@ -40,12 +40,14 @@ impl ActiveView {
                 let flags = input.first_chunk().ok_or(Error::Refused(Errno::INVAL))?;
                 let flags = IFlags::from_bits_retain(u32::from_ne_bytes(*flags));
                 ioctl_setflags(self.to_be_flagged(&node)?, flags)?;
+                self.lift_limits(&node)?;
                 Vec::new()
             }
             SET_ATTRIBUTES => {
                 let attributes: &FileAttributes =
                     input.first_chunk().ok_or(Error::Refused(Errno::INVAL))?;
                 sys::set_file_attributes(self.to_be_flagged(&node)?, *attributes)?;
+                self.lift_limits(&node)?;
                 Vec::new()
             }
             _ => return Err(Error::Refused(Errno::NOTTY)),
@@ -77,6 +79,21 @@ impl ActiveView {
         self.open_flagged(node)
     }
 
+    /// Opens anew what is kept open but could not be opened for all writing, as its flags
+    /// may allow it by now.
+    fn lift_limits(&self, node: &Node) -> Result<()> {
+        let kept = node.state().kept.clone();
+        if node.file_type != FileType::Regular || !limits_of(kept.as_ref())?.is_limited() {
+            return Ok(());
+        }
+        let file = self.inode(node)?.open()?;
+        let mut state = node.state();
+        if state.is_file {
+            state.keep_file(file);
+        }
+        Ok(())
+    }
+
     fn open_flagged(&self, node: &Node) -> Result<OwnedFd> {
         match node.file_type {
             FileType::Directory => entry::readable(&*self.directory_inode(node)?.0),
@@ -89,13 +106,34 @@ impl ActiveView {
 /// Refuses to open for writing what nobody may write now, or only append to.
 pub(super) fn refuse_where_flags_do(node: &Node, flags: u32) -> Result<()> {
     let kept = node.state().kept.clone();
-    let Some(file) = kept else {
-        return Ok(());
-    };
-    let mode = rustix::fs::fcntl_getfl(file.fd())?;
+    let limits = limits_of(kept.as_ref())?;
     let appends = flags & libc::O_APPEND.cast_unsigned() != 0;
-    if mode & OFlags::RWMODE == OFlags::RDONLY || mode.contains(OFlags::APPEND) && !appends {
+    if limits.is_read_only || limits.is_append_only && !appends {
         return Err(Error::Refused(Errno::PERM));
     }
     Ok(())
+}
+
+/// What the flags of an inode did not allow when it was opened.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
+    is_read_only: bool,
+    is_append_only: bool,
+}
+
+impl Limits {
+    fn is_limited(self) -> bool {
+        self.is_read_only || self.is_append_only
+    }
+}
+
+fn limits_of(kept: Option<&Inode>) -> Result<Limits> {
+    let Some(file) = kept else {
+        return Ok(Limits::default());
+    };
+    let mode = rustix::fs::fcntl_getfl(file.fd())?;
+    Ok(Limits {
+        is_read_only: mode & OFlags::RWMODE == OFlags::RDONLY,
+        is_append_only: mode.contains(OFlags::APPEND),
+    })
 }
