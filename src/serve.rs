@@ -10,7 +10,6 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
@@ -84,13 +83,10 @@ pub async fn serve(
     socket: &Path,
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
-    let _only = match store.locks().exclusive(&LockName::Server, Duration::ZERO) {
-        Err(LockError::TimedOut { .. }) => {
-            let path = store.root().to_owned();
-            return Err(ServeError::Served { path });
-        }
-        other => other?,
-    };
+    let only = store.locks().exclusive_in_a_moment(&LockName::Server)?;
+    let _only = only.ok_or_else(|| ServeError::Served {
+        path: store.root().to_owned(),
+    })?;
     let identity = Identity { uuid: uuid(store)? };
     let listener = listen(socket).await?;
     let ended = ended().map_err(failed("catch signals for", socket))?;

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -17,11 +16,7 @@ use crate::labels;
 use crate::meta::{ContentRecord, Labels, Meta, Namespace, Transaction};
 use crate::oci::Digest;
 use crate::publish;
-use crate::store::{FileLock, LockError, LockName, Store};
-
-/// How long a reference that was let go may seem locked: a child that another thread has
-/// just forked has all files open until it runs its program.
-const MOMENT: Duration = Duration::from_millis(250);
+use crate::store::{FileLock, LockName, Store};
 
 /// The blobs that one namespace has.
 #[derive(Debug, Clone)]
@@ -163,11 +158,8 @@ impl Blobs {
     }
 
     fn lock(&self, name: &LockName, reference: &str) -> Result<FileLock, ContentError> {
-        match self.content.locks.exclusive(name, MOMENT) {
-            Ok(lock) => Ok(lock),
-            Err(LockError::TimedOut { .. }) => Err(ContentError::Locked(reference.to_owned())),
-            Err(error) => Err(error.into()),
-        }
+        let lock = self.content.locks.exclusive_in_a_moment(name)?;
+        lock.ok_or_else(|| ContentError::Locked(reference.to_owned()))
     }
 
     /// Makes sure that the namespace does not have a blob.

@@ -111,6 +111,15 @@ impl Locks {
         Ok(lock.try_upgrade()?.then_some(lock))
     }
 
+    /// Like [`Self::try_exclusive`], but is not misled by a process that was just started.
+    pub(crate) fn exclusive_in_a_moment(
+        &self,
+        name: &LockName,
+    ) -> Result<Option<FileLock>, LockError> {
+        let lock = self.open(name)?;
+        Ok(lock.upgrade_in_a_moment()?.then_some(lock))
+    }
+
     /// Waits without end, and without a thread, for the lock held alone.
     pub(crate) async fn wait_exclusive(&self, name: &LockName) -> Result<FileLock, LockError> {
         let lock = self.open(name)?;
