@@ -10,6 +10,7 @@
 //! in no record is garbage, yet whoever needs it may use it.
 
 mod blobs;
+pub(crate) mod distribution;
 mod error;
 mod ingest;
 mod record;

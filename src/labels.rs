@@ -45,6 +45,11 @@ impl LabelError {
     }
 }
 
+/// Says whether a label is not longer than any may be.
+pub(crate) fn fits(key: &str, value: &str) -> bool {
+    key.len() + value.len() <= LIMIT
+}
+
 /// Returns labels as they are stored.
 pub(crate) fn checked(labels: Labels) -> Result<Labels, LabelError> {
     for (key, value) in &labels {

@@ -36,7 +36,7 @@ pub(super) fn is_complete(
             let Some(record) = transaction.find::<ContentRecord>(namespace, &name)? else {
                 return Ok(false);
             };
-            let source = labels::distribution(&context.source, &record.labels);
+            let source = labels::of_repository(&context.source, &record.labels);
             let mut wanted = wanted.into_iter().chain(source);
             if !wanted.all(|(key, value)| record.labels.get(&key) == Some(&value)) {
                 return Ok(false);

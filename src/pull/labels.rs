@@ -2,6 +2,8 @@
 //! refers to what and where it came from.
 
 use super::{Context, Part, Plan};
+use crate::content::distribution;
+use crate::labels;
 use crate::meta::Labels;
 use crate::oci::{Descriptor, Digest, Kind, children};
 use crate::source::Source;
@@ -12,14 +14,9 @@ use std::collections::BTreeMap;
 const CHILD: &str = "containerd.io/gc.ref.content.";
 const UNCOMPRESSED: &str = "containerd.io/uncompressed";
 const SNAPSHOT: &str = "containerd.io/gc.ref.snapshot.mica";
-/// Begins the label that names the repositories of a registry that have a blob.
-const DISTRIBUTION: &str = "containerd.io/distribution.source.";
 /// Where an image can be fetched from again, by the kind of source.
 pub(super) const REGISTRY_SOURCE: &str = "io.mica.source.registry";
 pub(super) const LOCAL_SOURCE: &str = "io.mica.source.local";
-
-/// What a label with its value may have in bytes.
-const LONGEST: usize = 4096;
 
 /// Returns all blobs of a plan with their labels.
 pub(super) fn of_plan(context: &Context, plan: &Plan) -> BTreeMap<Digest, Labels> {
@@ -58,24 +55,15 @@ pub(super) fn of_unpacked(part: &Part) -> BTreeMap<Digest, Labels> {
 /// Returns the label by which a blob's repository is known, with the value that it has after
 /// this pull: all repositories of the registry, in order. One that would be too long stays as
 /// it is.
-pub(super) fn distribution(source: &Source, old: &Labels) -> Option<(String, String)> {
+pub(super) fn of_repository(source: &Source, old: &Labels) -> Option<(String, String)> {
     let Source::Registry(client) = source else {
         return None;
     };
     let reference = client.reference();
-    let host = reference.host();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if !port.contains(']') => name,
-        _ => host,
-    };
-    let key = format!("{DISTRIBUTION}{name}");
+    let key = distribution::key(reference.host());
     let known = old.get(&key).map_or("", String::as_str);
-    let mut repositories: Vec<&str> = known.split(',').filter(|part| !part.is_empty()).collect();
-    repositories.push(reference.path());
-    repositories.sort_unstable();
-    repositories.dedup();
-    let value = repositories.join(",");
-    (key.len() + value.len() <= LONGEST).then_some((key, value))
+    let value = distribution::extended(&key, known, reference.path())?;
+    Some((key, value))
 }
 
 fn of_origin(source: &Source) -> Option<(String, String)> {
@@ -84,7 +72,7 @@ fn of_origin(source: &Source) -> Option<(String, String)> {
         Source::Layout(_) | Source::DockerArchive(_) => LOCAL_SOURCE,
     };
     let value = source.address()?;
-    (key.len() + value.len() <= LONGEST).then(|| (key.to_owned(), value))
+    labels::fits(key, &value).then(|| (key.to_owned(), value))
 }
 
 /// Returns the labels of a document that leads to these blobs; each kind is counted by itself.
@@ -146,14 +134,14 @@ mod tests {
         let label = |reference: &str, old: &str| {
             let options = registry::Options::default();
             let source = Source::parse(reference, &options).unwrap();
-            let key = |host: &str| format!("{DISTRIBUTION}{host}");
+            let key = |host: &str| format!("containerd.io/distribution.source.{host}");
             let old = match old.split_once('=') {
                 Some((host, value)) => Labels::from([(key(host), value.to_owned())]),
                 None => Labels::new(),
             };
-            distribution(&source, &old)
+            of_repository(&source, &old)
         };
-        let full = format!("h.io={}", "x".repeat(LONGEST));
+        let full = format!("h.io={}", "x".repeat(4096));
         let table = [
             ("alpine", "", Some("docker.io=library/alpine")),
             ("localhost:5000/b/c", "", Some("localhost=b/c")),
@@ -165,8 +153,12 @@ mod tests {
         ];
         for (reference, old, expected) in table {
             let expected = expected.and_then(|text| text.split_once('='));
-            let expected =
-                expected.map(|(host, value)| (format!("{DISTRIBUTION}{host}"), value.to_owned()));
+            let expected = expected.map(|(host, value)| {
+                (
+                    format!("containerd.io/distribution.source.{host}"),
+                    value.to_owned(),
+                )
+            });
             assert_eq!(label(reference, old), expected, "{reference} {old}");
         }
     }

@@ -90,11 +90,12 @@ pub(super) fn put(
     blob: Blob,
     source: Option<&Source>,
 ) -> Result<(), MetaError> {
-    let name = blob.digest.to_string();
-    let old: Option<ContentRecord> = transaction.find(namespace, &name)?;
-    let mut all = old.map(|old| old.labels).unwrap_or_default();
-    all.extend(blob.labels);
-    all.extend(source.and_then(|source| labels::distribution(source, &all)));
+    let mut all = blob.labels;
+    if let Some(source) = source {
+        let old: Option<ContentRecord> = transaction.find(namespace, &blob.digest.to_string())?;
+        let old = old.map(|old| old.labels).unwrap_or_default();
+        all.extend(labels::of_repository(source, &old));
+    }
     content::record(transaction, namespace, blob.digest, blob.size, all)
 }
 
