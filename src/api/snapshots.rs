@@ -20,8 +20,8 @@ use super::status::{refused, status};
 use super::views::Views;
 use crate::error_class::ErrorClass;
 use crate::leases::Resource;
-use crate::meta::{Kind, SnapshotRecord};
-use crate::snapshots::{self, SNAPSHOTTER};
+use crate::meta::{Kind, Labels, SnapshotRecord};
+use crate::snapshots::{self, SNAPSHOTTER, SnapshotError, SnapshotMounts};
 
 /// The most snapshots in one message of a list.
 const BLOCK: usize = 100;
@@ -48,12 +48,13 @@ impl Snapshots for Service {
     ) -> Result<Response<PrepareSnapshotResponse>, Status> {
         let views = self.views.clone();
         let prepare = move |call: Call, request: PrepareSnapshotRequest| {
-            let all = of(&call, &request.snapshotter)?;
-            call.lease(|| Resource::snapshot(&request.key))?;
-            let labels = convert::labels(request.labels);
-            all.prepare(&request.key, parent(&request.parent), labels)
-                .map_err(|error| status(&error))?;
-            let mounts = mounts(&views, &call, &all, &request.key)?;
+            let new = New {
+                snapshotter: &request.snapshotter,
+                key: &request.key,
+                parent: &request.parent,
+                labels: convert::labels(request.labels),
+            };
+            let mounts = create(&views, &call, new, snapshots::Snapshots::prepare)?;
             Ok(PrepareSnapshotResponse { mounts })
         };
         self.calls.answer(request, prepare).await
@@ -65,12 +66,13 @@ impl Snapshots for Service {
     ) -> Result<Response<ViewSnapshotResponse>, Status> {
         let views = self.views.clone();
         let view = move |call: Call, request: ViewSnapshotRequest| {
-            let all = of(&call, &request.snapshotter)?;
-            call.lease(|| Resource::snapshot(&request.key))?;
-            let labels = convert::labels(request.labels);
-            all.view(&request.key, parent(&request.parent), labels)
-                .map_err(|error| status(&error))?;
-            let mounts = mounts(&views, &call, &all, &request.key)?;
+            let new = New {
+                snapshotter: &request.snapshotter,
+                key: &request.key,
+                parent: &request.parent,
+                labels: convert::labels(request.labels),
+            };
+            let mounts = create(&views, &call, new, snapshots::Snapshots::view)?;
             Ok(ViewSnapshotResponse { mounts })
         };
         self.calls.answer(request, view).await
@@ -83,7 +85,8 @@ impl Snapshots for Service {
         let views = self.views.clone();
         let answer = move |call: Call, request: MountsRequest| {
             let all = of(&call, &request.snapshotter)?;
-            let mounts = mounts(&views, &call, &all, &request.key)?;
+            let shown = all.mounts(&request.key).map_err(|error| status(&error))?;
+            let mounts = mounts(&views, &call, &request.key, shown)?;
             Ok(MountsResponse { mounts })
         };
         self.calls.answer(request, answer).await
@@ -222,22 +225,33 @@ fn of(call: &Call, snapshotter: &str) -> Result<snapshots::Snapshots, Status> {
     Err(refused(ErrorClass::InvalidArgument, &message))
 }
 
-fn parent(name: &str) -> Option<&str> {
-    Some(name).filter(|name| !name.is_empty())
+/// A snapshot that is to be made.
+struct New<'r> {
+    snapshotter: &'r str,
+    key: &'r str,
+    parent: &'r str,
+    labels: Labels,
+}
+
+type Make =
+    fn(&snapshots::Snapshots, &str, Option<&str>, Labels) -> Result<SnapshotMounts, SnapshotError>;
+
+fn create(views: &Views, call: &Call, new: New<'_>, make: Make) -> Result<Vec<Mount>, Status> {
+    let all = of(call, new.snapshotter)?;
+    call.lease(|| Resource::snapshot(new.key))?;
+    let parent = Some(new.parent).filter(|name| !name.is_empty());
+    let shown = make(&all, new.key, parent, new.labels).map_err(|error| status(&error))?;
+    mounts(views, call, new.key, shown)
 }
 
 fn mounts(
     views: &Views,
     call: &Call,
-    all: &snapshots::Snapshots,
     key: &str,
+    shown: SnapshotMounts,
 ) -> Result<Vec<Mount>, Status> {
-    let shown = all.mounts(key).map_err(|error| status(&error))?;
-    let record = all.stat(key).map_err(|error| status(&error))?;
-    views
-        .mount(&call.store, &record, shown)
-        .map(|mount| vec![mount])
-        .map_err(|error| status(&error))
+    let mount = views.mount(&call.store, key, shown);
+    Ok(vec![mount.map_err(|error| status(&error))?])
 }
 
 fn message(record: &SnapshotRecord) -> Info {

@@ -13,10 +13,8 @@ use mica_fuse::session::{self, Busy, MountError};
 use mica_proto::types::Mount;
 
 use crate::layers::LayerPlan;
-use crate::meta::{Kind, SnapshotRecord};
-use crate::mounts::{
-    self, AccessMode, MountPlan, MountsError, Records, TransportMode, UpperPlan, XattrMode,
-};
+use crate::meta::{SnapshotId, SnapshotRecord};
+use crate::mounts::{self, MountPlan, MountsError, Records};
 use crate::publish;
 use crate::snapshots::{SnapshotError, SnapshotMounts};
 use crate::store::Store;
@@ -39,21 +37,18 @@ impl Views {
         }
     }
 
-    /// Returns what a client mounts; the snapshot is shown when this returns.
+    /// Returns what a client mounts of an active snapshot or a view, which is shown when
+    /// this returns.
     pub(super) fn mount(
         &self,
         store: &Store,
-        record: &SnapshotRecord,
+        key: &str,
         shown: SnapshotMounts,
     ) -> Result<Mount, MountsError> {
-        let access = if record.kind == Kind::Active {
-            "rw"
-        } else {
-            "ro"
-        };
-        let source = match own_directory(record, &shown) {
-            Some(directory) => directory,
-            None => self.show(store, record, shown)?,
+        let access = if shown.upper.is_some() { "rw" } else { "ro" };
+        let source = match own_directory(&shown) {
+            Some(directory) => directory.to_owned(),
+            None => self.show(store, key, shown)?,
         };
         Ok(Mount {
             r#type: "bind".to_owned(),
@@ -66,9 +61,10 @@ impl Views {
     /// Takes the view of a snapshot away, unless somebody uses it
     /// ([`SnapshotError::InUse`]).
     pub(super) fn release(&self, record: &SnapshotRecord) -> Result<(), MountsError> {
-        let Some(point) = self.point(record) else {
+        let Some(id) = record.id else {
             return Ok(());
         };
+        let point = self.point(id);
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let in_use = || MountsError::from(SnapshotError::InUse(record.name.clone()));
         if is_mounted_elsewhere(&point)? {
@@ -89,20 +85,22 @@ impl Views {
     fn show(
         &self,
         store: &Store,
-        record: &SnapshotRecord,
+        key: &str,
         shown: SnapshotMounts,
     ) -> Result<PathBuf, MountsError> {
-        let point = self.point(record).unwrap_or_default();
+        let own = shown.own().map(|own| own.id);
+        let id = own.ok_or_else(|| SnapshotError::NotMountable(key.to_owned()))?;
+        let point = self.point(id);
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = self.records.find(&point)? {
             let running = found.process().is_running();
             let running = running.map_err(mounts::failed("look for the process of", &point))?;
-            match (running, mount_at(&point)?) {
-                (true, Some(_)) => return Ok(point),
+            match (running, is_mounted(&point)?) {
+                (true, true) => return Ok(point),
                 // Its mount was taken away while somebody used it.
-                (true, None) => return Err(SnapshotError::InUse(record.name.clone()).into()),
-                (false, Some(_)) => mounts::stop(&self.records, &point, Busy::Detach)?,
-                (false, None) => {}
+                (true, false) => return Err(SnapshotError::InUse(key.to_owned()).into()),
+                (false, true) => mounts::stop(&self.records, &point, Busy::Detach)?,
+                (false, false) => {}
             }
         }
         publish::create_private(&self.directory)
@@ -112,60 +110,40 @@ impl Views {
             other => other.map_err(mounts::failed("create", &point))?,
         }
         mounts::start(&MountPlan {
-            store: store.root().to_owned(),
-            records: store.mounts(),
-            layers: shown.layers,
-            upper: shown.upper.map(|upper| UpperPlan {
-                fs: upper.fs,
-                work: upper.work,
-                xattrs: XattrMode::default_for_process(),
-                snapshot: Some(upper.owner),
-            }),
-            uses: shown.uses,
-            mountpoint: point.clone(),
-            source: record.name.clone(),
-            image: None,
-            snapshot: Some(record.name.clone()),
-            access: AccessMode::default_for_process(),
-            suid_and_dev: None,
-            allow_nonempty: false,
-            transport: TransportMode::default(),
+            snapshot: Some(key.to_owned()),
+            ..MountPlan::of_snapshot(store, shown, point.clone(), key.to_owned())
         })?;
         Ok(point)
     }
 
     /// Returns where a snapshot with a directory of its own is shown.
-    fn point(&self, record: &SnapshotRecord) -> Option<PathBuf> {
-        record.id.map(|id| self.directory.join(id.to_string()))
+    fn point(&self, id: SnapshotId) -> PathBuf {
+        self.directory.join(id.to_string())
     }
 }
 
 /// Returns the directory of a snapshot that stands on nothing.
-fn own_directory(record: &SnapshotRecord, shown: &SnapshotMounts) -> Option<PathBuf> {
-    if record.parent.is_some() {
-        return None;
-    }
-    match (&shown.upper, shown.layers.as_slice()) {
-        (Some(upper), _) => Some(upper.fs.clone()),
-        (None, [LayerPlan::Directory(path)]) => Some(path.clone()),
+fn own_directory(shown: &SnapshotMounts) -> Option<&Path> {
+    match (&shown.upper, shown.layers.as_slice(), shown.uses.len()) {
+        (Some(upper), [LayerPlan::Directory(_)], 0) => Some(&upper.fs),
+        (None, [LayerPlan::Directory(path)], 1) => Some(path),
         _ => None,
     }
 }
 
-/// Returns the mount of ours at a path.
-fn mount_at(point: &Path) -> Result<Option<session::Mount>, MountsError> {
-    let mounts = session::mounts()?;
-    Ok(mounts
-        .into_iter()
-        .rfind(|mount| mount.point == point && mount.is_ours()))
+/// Returns whether a mount of ours is at a path.
+fn is_mounted(point: &Path) -> Result<bool, MountsError> {
+    let mut mounts = session::mounts()?.into_iter();
+    Ok(mounts.any(|mount| mount.point == point && mount.is_ours()))
 }
 
 /// Returns whether what is mounted at a path can be seen at another too, as a client's bind.
 fn is_mounted_elsewhere(point: &Path) -> Result<bool, MountsError> {
-    let Some(view) = mount_at(point)? else {
+    let mounts = session::mounts()?;
+    let is_view = |mount: &&session::Mount| mount.point == point && mount.is_ours();
+    let Some(view) = mounts.iter().rfind(is_view) else {
         return Ok(false);
     };
-    let mounts = session::mounts()?;
     let is_other = |mount: &session::Mount| mount.device == view.device && mount.point != point;
     Ok(mounts.iter().any(is_other))
 }

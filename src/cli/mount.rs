@@ -12,9 +12,7 @@ use super::{CliError, Session};
 use crate::images::{Contents, ImageError};
 use crate::layers::LayerPlan;
 use crate::meta::{ImageRecord, Kind};
-use crate::mounts::{
-    self, AccessMode, MountPlan, MountRecord, MountsError, Records, UpperPlan, XattrMode,
-};
+use crate::mounts::{self, AccessMode, MountPlan, MountRecord, MountsError, Records};
 use crate::oci::DiffId;
 use crate::pull::{Observer, Unpack, mend, unpack};
 use crate::registry;
@@ -146,29 +144,15 @@ fn plan(
     arguments: &MountArguments,
     named: Named,
 ) -> Result<MountPlan, CliError> {
-    let access = arguments
-        .access
-        .map_or_else(AccessMode::default_for_process, AccessMode::from);
-    let upper = named.shown.upper.map(|upper| UpperPlan {
-        fs: upper.fs,
-        work: upper.work,
-        xattrs: XattrMode::default_for_process(),
-        snapshot: Some(upper.owner),
-    });
+    let store = &session.store;
+    let mountpoint = absolute_path(&arguments.directory)?;
+    let plan = MountPlan::of_snapshot(store, named.shown, mountpoint, arguments.what.clone());
     Ok(MountPlan {
-        store: session.store.root().to_owned(),
-        records: session.store.mounts(),
-        layers: named.shown.layers,
-        upper,
-        uses: named.shown.uses,
-        mountpoint: absolute_path(&arguments.directory)?,
-        source: arguments.what.clone(),
         image: named.image.map(|image| image.name),
         snapshot: named.snapshot,
-        access,
-        suid_and_dev: None,
-        allow_nonempty: false,
+        access: arguments.access.map_or(plan.access, AccessMode::from),
         transport: arguments.transport.into(),
+        ..plan
     })
 }
 

@@ -7,7 +7,8 @@ use mica_fuse::{Access, XattrSpace};
 use serde::{Deserialize, Serialize};
 
 use super::LayerPlan;
-use crate::snapshots::SnapshotUse;
+use crate::snapshots::{SnapshotMounts, SnapshotUpper, SnapshotUse};
+use crate::store::Store;
 
 /// All that a process needs to know to mount and serve a view.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,6 +61,17 @@ pub struct UpperPlan {
     pub xattrs: XattrMode,
     /// The snapshot whose directories they are, if they are one's.
     pub snapshot: Option<SnapshotUse>,
+}
+
+impl From<SnapshotUpper> for UpperPlan {
+    fn from(upper: SnapshotUpper) -> Self {
+        Self {
+            fs: upper.fs,
+            work: upper.work,
+            xattrs: XattrMode::default_for_process(),
+            snapshot: Some(upper.owner),
+        }
+    }
 }
 
 /// [`XattrSpace`] as plans and records spell it.
@@ -172,6 +184,31 @@ impl From<XattrMode> for XattrSpace {
 }
 
 impl MountPlan {
+    /// Returns the plan to show what snapshots of a store are made of, in the way that
+    /// suits this process.
+    pub(crate) fn of_snapshot(
+        store: &Store,
+        shown: SnapshotMounts,
+        mountpoint: PathBuf,
+        source: String,
+    ) -> Self {
+        Self {
+            store: store.root().to_owned(),
+            records: store.mounts(),
+            layers: shown.layers,
+            upper: shown.upper.map(UpperPlan::from),
+            uses: shown.uses,
+            mountpoint,
+            source,
+            image: None,
+            snapshot: None,
+            access: AccessMode::default_for_process(),
+            suid_and_dev: None,
+            allow_nonempty: false,
+            transport: TransportMode::default(),
+        }
+    }
+
     pub(crate) fn options(&self) -> MountOptions {
         let mut options = MountOptions::new(self.source.clone(), self.access.into());
         options.allow_nonempty = self.allow_nonempty;

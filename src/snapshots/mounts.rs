@@ -53,6 +53,13 @@ impl SnapshotMounts {
             uses: Vec::new(),
         }
     }
+
+    /// Returns the snapshot itself that a mount shows, where it has a directory: the owner of
+    /// the upper, or else the uppermost one in use.
+    pub(crate) fn own(&self) -> Option<&SnapshotUse> {
+        let owner = self.upper.as_ref().map(|upper| &upper.owner);
+        owner.or_else(|| self.uses.first())
+    }
 }
 
 impl Snapshots {
