@@ -7,7 +7,7 @@ use std::path::Path;
 use super::database::Database;
 use super::journal::{Journal, Records};
 use super::survey::is_readable;
-use super::transaction::{Changes, Transaction};
+use super::transaction::Transaction;
 use super::{Meta, MetaError, commits, count, failed};
 use crate::publish;
 
@@ -24,9 +24,7 @@ impl Meta {
         let journal = Journal::beside(&self.path);
         let known = known(&self.path, &journal)?;
         let fresh = self.path.with_extension("new");
-        let database = begin(&fresh)?;
-        let records = known.records.into_iter();
-        database.apply(records.map(|(key, bytes)| (key, Some(bytes))))?;
+        let database = begin_with(&fresh, known.records)?;
         let transaction = Transaction::new(&database);
         complete(&transaction, known.is_whole)?;
         let (mut changes, _) = transaction.into_changes();
@@ -63,12 +61,12 @@ impl Meta {
         if !journal.path().exists() {
             return Err(error);
         }
-        let (records, sequence, is_whole) = journal.fold().map_err(failed(journal, "read"))?;
+        let (records, _, is_whole) = journal.fold().map_err(failed(journal, "read"))?;
         if !is_whole {
             return Err(error);
         }
         tracing::warn!(%error, "the database is made anew from its journal");
-        self.replace(records, sequence)?;
+        self.replace(records)?;
         Database::open(&self.path)
     }
 
@@ -88,17 +86,11 @@ impl Meta {
         self.publish(&fresh)
     }
 
-    /// Puts a database with these records in the place of one that cannot be read.
-    fn replace(&self, records: Records, sequence: u64) -> Result<(), MetaError> {
+    /// Puts a database with these records, the number of the last transaction among them, in
+    /// the place of one that cannot be read.
+    fn replace(&self, records: Records) -> Result<(), MetaError> {
         let fresh = self.path.with_extension("new");
-        let database = begin(&fresh)?;
-        let mut changes: Changes = records
-            .into_iter()
-            .map(|(key, bytes)| (key, Some(bytes)))
-            .collect();
-        count(&mut changes, sequence)?;
-        database.apply(changes)?;
-        drop(database);
+        drop(begin_with(&fresh, records)?);
         fs::remove_dir_all(&self.path).map_err(failed_on("remove", &self.path))?;
         self.publish(&fresh)
     }
@@ -127,6 +119,14 @@ fn begin(fresh: &Path) -> Result<Database, MetaError> {
         }
         _ => Database::open(fresh),
     }
+}
+
+/// Begins a database that has these records.
+fn begin_with(fresh: &Path, records: Records) -> Result<Database, MetaError> {
+    let database = begin(fresh)?;
+    let records = records.into_iter();
+    database.apply(records.map(|(key, bytes)| (key, Some(bytes))))?;
+    Ok(database)
 }
 
 fn failed_on(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> MetaError + use<> {
