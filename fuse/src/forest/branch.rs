@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use crate::view::{LONGEST_NAME, sized};
+use super::lone;
+use crate::view::LONGEST_NAME;
 use crate::{
     Attr, Catalog, DirEntry, Error, FileType, Ino, Listing, Opened, Operation, Reply, Result,
     Segment, StatFs, Timestamp, Whence,
@@ -97,7 +98,7 @@ impl Branch {
     pub(super) fn answer(&self, operation: Operation<'_>) -> Result<Reply<'_>> {
         let is_file = self.file_type == FileType::Regular;
         match operation {
-            change if super::lone::changes(&change) => Err(Error::Refused(Errno::ROFS)),
+            change if lone::changes(&change) => Err(Error::Refused(Errno::ROFS)),
             Operation::GetAttr => Ok(Reply::Attr(self.attr())),
             Operation::ReadLink if self.file_type == FileType::Symlink => {
                 Ok(Reply::Bytes(Cow::Borrowed(&self.content)))
@@ -114,17 +115,7 @@ impl Branch {
                 name_length: u32::try_from(LONGEST_NAME).unwrap_or_default(),
                 ..StatFs::default()
             })),
-            Operation::GetXattr { .. } => Err(Error::Refused(Errno::NODATA)),
-            Operation::ListXattr { size } => sized(Cow::Borrowed(b""), size),
-            Operation::Ioctl { .. } => Err(Error::Refused(Errno::NOTTY)),
-            Operation::Release
-            | Operation::Nothing
-            | Operation::Access { .. }
-            | Operation::Fsync { .. }
-            | Operation::FsyncDir
-            | Operation::SyncFs => Ok(Reply::Done),
-            Operation::Unknown { .. } => Err(Error::Refused(Errno::NOSYS)),
-            _ => Err(Error::Refused(Errno::INVAL)),
+            other => lone::plain(other).unwrap_or(Err(Error::Refused(Errno::INVAL))),
         }
     }
 

@@ -32,14 +32,6 @@ pub(super) fn answer<'a>(tree: &Tree, request: &Request<'_>) -> Result<Reply<'a>
             keep_cache: true,
             backing: None,
         })),
-        Operation::Release
-        | Operation::Nothing
-        | Operation::Access { .. }
-        | Operation::Fsync { .. }
-        | Operation::FsyncDir
-        | Operation::SyncFs => Ok(Reply::Done),
-        Operation::GetXattr { .. } => Err(Error::Refused(Errno::NODATA)),
-        Operation::ListXattr { size } => sized(Cow::Borrowed(b""), size),
         Operation::Seek { offset, whence } => {
             let attributes = Request {
                 operation: Operation::GetAttr,
@@ -50,10 +42,26 @@ pub(super) fn answer<'a>(tree: &Tree, request: &Request<'_>) -> Result<Reply<'a>
                 _ => Err(Error::Refused(Errno::IO)),
             }
         }
-        Operation::Ioctl { .. } => Err(Error::Refused(Errno::NOTTY)),
         Operation::Rename { .. } => Err(Error::Refused(Errno::INVAL)),
-        // No tree has an answer to it.
-        Operation::Unknown { .. } => Err(Error::Refused(Errno::NOSYS)),
-        _ => Err(Error::Refused(Errno::OPNOTSUPP)),
+        other => plain(other).unwrap_or(Err(Error::Refused(Errno::OPNOTSUPP))),
     }
+}
+
+/// Answers for what has no extended attributes, no controls of its own, and nothing to do
+/// when it is closed or made to last; `None` for all else.
+pub(super) fn plain<'a>(operation: Operation<'_>) -> Option<Result<Reply<'a>>> {
+    Some(match operation {
+        Operation::Release
+        | Operation::Nothing
+        | Operation::Access { .. }
+        | Operation::Fsync { .. }
+        | Operation::FsyncDir
+        | Operation::SyncFs => Ok(Reply::Done),
+        Operation::GetXattr { .. } => Err(Error::Refused(Errno::NODATA)),
+        Operation::ListXattr { size } => sized(Cow::Borrowed(b""), size),
+        Operation::Ioctl { .. } => Err(Error::Refused(Errno::NOTTY)),
+        // Nothing here has an answer to it.
+        Operation::Unknown { .. } => Err(Error::Refused(Errno::NOSYS)),
+        _ => return None,
+    })
 }
