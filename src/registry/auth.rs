@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::Url;
-use reqwest::header::HeaderValue;
+use reqwest::header::{HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{Response, Url};
 use tokio::sync::Mutex;
 
-use super::challenge::{Bearer, Challenge};
+use super::challenge::{Bearer, Challenge, choose};
 use super::credentials::{Credentials, look_up};
 use super::error::Error;
 use super::redirect::host_of;
@@ -72,9 +72,34 @@ impl Authorizer {
         state.grant.clone().filter(Grant::is_fresh)
     }
 
+    /// Returns a new authorization after the `round`th refusal of one request. A second one only
+    /// comes when the registry says that the token is at fault, not the user.
+    pub(super) async fn answer(
+        &self,
+        connection: &Connection<'_>,
+        response: &Response,
+        refused: Option<&Grant>,
+        round: u32,
+    ) -> Result<Option<Grant>, Error> {
+        let headers = response.headers().get_all(WWW_AUTHENTICATE);
+        let Some(challenge) = choose(headers.iter().filter_map(|value| value.to_str().ok())) else {
+            return Ok(None);
+        };
+        let is_token_bad = matches!(
+            &challenge,
+            Challenge::Bearer(bearer) if bearer.error.as_deref() == Some("invalid_token")
+        );
+        match round {
+            1 => {}
+            2 if is_token_bad => {}
+            _ => return Ok(None),
+        }
+        self.renew(connection, &challenge, refused).await
+    }
+
     /// Returns a new authorization after a challenge to a request that carried `refused`, or
     /// nothing when there is nothing more to show.
-    pub(super) async fn renew(
+    async fn renew(
         &self,
         connection: &Connection<'_>,
         challenge: &Challenge,

@@ -13,7 +13,6 @@ use std::time::Duration;
 use reqwest::{Response, Url, header};
 
 use super::auth::{Connection, Grant};
-use super::challenge::{Challenge, choose};
 use super::credentials::Credentials;
 use super::endpoint::Endpoint;
 use super::error::{Error, Refusal, message_in, of_status};
@@ -312,8 +311,9 @@ impl Client {
                         policy: &self.0.policy,
                         registry: base,
                     };
+                    let authorizer = endpoint.authorizer();
                     let renewed =
-                        answer(endpoint, &connection, &response, grant.as_ref(), challenges);
+                        authorizer.answer(&connection, &response, grant.as_ref(), challenges);
                     match renewed.await? {
                         Some(renewed) => grant = Some(renewed),
                         None => return Ok(response),
@@ -352,32 +352,6 @@ async fn hop(
         None => transport.send(builder, url, &request.what).await,
         Some(taken) => transport.upload(builder, url, &request.what, taken).await,
     }
-}
-
-/// Returns a new authorization after the `round`th refusal of one request. A second one only
-/// comes when the registry says that the token is at fault, not the user.
-async fn answer(
-    endpoint: &Endpoint,
-    connection: &Connection<'_>,
-    response: &Response,
-    refused: Option<&Grant>,
-    round: u32,
-) -> Result<Option<Grant>, Error> {
-    let headers = response.headers().get_all(header::WWW_AUTHENTICATE);
-    let Some(challenge) = choose(headers.iter().filter_map(|value| value.to_str().ok())) else {
-        return Ok(None);
-    };
-    let is_token_bad = matches!(
-        &challenge,
-        Challenge::Bearer(bearer) if bearer.error.as_deref() == Some("invalid_token")
-    );
-    match round {
-        1 => {}
-        2 if is_token_bad => {}
-        _ => return Ok(None),
-    }
-    let authorizer = endpoint.authorizer();
-    authorizer.renew(connection, &challenge, refused).await
 }
 
 async fn refuse(endpoint: &Endpoint, request: &Request, response: Response) -> Error {
