@@ -2,26 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use crate::blobs::{content, layer, quick_options, read};
 use crate::support::{Answer, Registry};
 use mica::oci::{Descriptor, Digest, MediaType};
-use mica::registry::{Blob, Client, Credentials, Error, Options, Policy, Secret, Timeouts};
+use mica::registry::{Client, Credentials, Error, Options, Secret};
 
 const MANIFEST: &str = r#"{"schemaVersion":2}"#;
 const BY_TAG: &str = "/v2/team/app/manifests/v1";
 
-/// Waits that do not hold a test up.
 fn options() -> Options {
     Options {
         credentials: Some(Credentials::Anonymous),
-        policy: Policy {
-            first: Duration::from_millis(1),
-            ..Policy::default()
-        },
-        timeouts: Timeouts {
-            stall: Duration::from_millis(300),
-            ..Timeouts::default()
-        },
-        ..Options::default()
+        ..quick_options()
     }
 }
 
@@ -55,28 +47,8 @@ fn challenge(registry: &Registry, extra: &str) -> Answer {
     )
 }
 
-/// Five thousand bytes, no two neighbouring runs of which are the same.
-fn content() -> Vec<u8> {
-    (0..5000_u32)
-        .map(|at| (at * at % 251).to_le_bytes()[0])
-        .collect()
-}
-
-fn layer(bytes: &[u8]) -> Descriptor {
-    Descriptor::of(MediaType::OCI_LAYER, bytes)
-}
-
 fn blob_path(descriptor: &Descriptor) -> String {
     format!("/v2/team/app/blobs/{}", descriptor.digest)
-}
-
-async fn read(mut blob: Blob) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    while let Some(piece) = blob.next().await? {
-        assert!(!piece.is_empty());
-        bytes.extend(piece);
-    }
-    Ok(bytes)
 }
 
 /// Fetches the content from `offset` on from a registry with these answers.

@@ -1,11 +1,10 @@
 //! Several servers for one registry: their order, what happens when one of them fails, and what
 //! each is told.
 
-use std::time::Duration;
-
+use crate::blobs::{content, layer, quick_options, read};
 use crate::support::{Answer, Registry};
 use mica::oci::{Descriptor, Digest, MediaType};
-use mica::registry::{Blob, Client, Credentials, Error, Options, Policy, Timeouts};
+use mica::registry::{Client, Credentials, Error, Options};
 use tempfile::TempDir;
 
 const MANIFEST: &str = r#"{"schemaVersion":2}"#;
@@ -43,15 +42,7 @@ impl Pair {
         let options = Options {
             hosts_dirs: vec![self.dir.path().to_owned()],
             credentials: Some(credentials),
-            policy: Policy {
-                first: Duration::from_millis(1),
-                ..Policy::default()
-            },
-            timeouts: Timeouts {
-                stall: Duration::from_millis(300),
-                ..Timeouts::default()
-            },
-            ..Options::default()
+            ..quick_options()
         };
         let reference = format!("{}/team/app:v1", self.registry.host());
         Client::new(reference.parse().unwrap(), &options).unwrap()
@@ -77,26 +68,8 @@ fn manifest_answer() -> Answer {
         )
 }
 
-fn content() -> Vec<u8> {
-    (0..5000_u32)
-        .map(|at| (at * at % 251).to_le_bytes()[0])
-        .collect()
-}
-
-fn layer(bytes: &[u8]) -> Descriptor {
-    Descriptor::of(MediaType::OCI_LAYER, bytes)
-}
-
 fn get(descriptor: &Descriptor) -> String {
     format!("GET /v2/team/app/blobs/{}", descriptor.digest)
-}
-
-async fn read(mut blob: Blob) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
-    while let Some(piece) = blob.next().await? {
-        bytes.extend(piece);
-    }
-    Ok(bytes)
 }
 
 async fn fetch(client: &Client, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use mica::oci::{Descriptor, Digest, MediaType};
-use mica::registry::{Client, Credentials, Error, Options, Policy, Pushed, PushedBlob, Timeouts};
+use mica::registry::{Client, Credentials, Error, Options, Pushed, PushedBlob};
 
+use crate::blobs::quick_options;
 use crate::support::{Answer, Registry, Request};
 
 const BLOB: &[u8] = b"0123456789abcdefghijklmnopqrstuvwxyz";
@@ -18,15 +18,7 @@ fn options() -> Options {
     Options {
         push: true,
         credentials: Some("me:secret".parse::<Credentials>().unwrap()),
-        policy: Policy {
-            first: Duration::from_millis(1),
-            ..Policy::default()
-        },
-        timeouts: Timeouts {
-            stall: Duration::from_millis(300),
-            ..Timeouts::default()
-        },
-        ..Options::default()
+        ..quick_options()
     }
 }
 
