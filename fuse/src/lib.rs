@@ -45,4 +45,4 @@ pub use reply::{DirEntry, Entry, Listing, Opened, Reply, Segment, StatFs};
 pub use request::{Caller, NodeId, Operation, Request, SetAttr, SetTime, Whence};
 pub use shown::Shown;
 pub use tree::{Appearance, Tree};
-pub use view::{Access, FileReader, View, ViewOptions};
+pub use view::{Access, DiffView, FileReader, View, ViewOptions};

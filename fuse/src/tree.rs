@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::{ActiveView, Error, NodeId, Operation, Reply, Request, Result, View};
+use crate::{ActiveView, DiffView, Error, NodeId, Operation, Reply, Request, Result, View};
 
 /// A tree that can be mounted: read-only or writable.
 #[derive(Debug)]
@@ -33,6 +33,8 @@ impl<T: fmt::Debug + Send + Sync> Held for T {}
 enum Views {
     /// A chain of layers.
     View(Box<View>),
+    /// The uppermost layer of a chain alone.
+    Diff(Box<DiffView>),
     /// An upper over a chain of layers.
     Active(Box<ActiveView>),
 }
@@ -89,6 +91,7 @@ impl Tree {
     fn answer_on_disk(&self, request: &Request<'_>) -> Result<Reply<'_>> {
         match &self.views {
             Views::View(view) => view.answer(request),
+            Views::Diff(diff) => diff.answer(request),
             Views::Active(active) => active.answer(request),
         }
     }
@@ -98,6 +101,7 @@ impl Tree {
         self.appearance.xattrs
             && match &self.views {
                 Views::View(view) => view.has_xattrs(),
+                Views::Diff(diff) => diff.whole().has_xattrs(),
                 Views::Active(_) => true,
             }
     }
@@ -112,14 +116,14 @@ impl Tree {
     pub fn is_derived(&self) -> bool {
         match &self.views {
             Views::View(view) => view.is_derived(),
-            Views::Active(_) => false,
+            Views::Diff(_) | Views::Active(_) => false,
         }
     }
 
     /// Returns the view that can be changed, if it is one.
     pub(crate) fn active(&self) -> Option<&ActiveView> {
         match &self.views {
-            Views::View(_) => None,
+            Views::View(_) | Views::Diff(_) => None,
             Views::Active(active) => Some(active),
         }
     }
@@ -128,6 +132,7 @@ impl Tree {
     pub fn describe(&self, node: NodeId) -> String {
         match &self.views {
             Views::View(view) => view.describe(node),
+            Views::Diff(diff) => diff.whole().describe(node),
             Views::Active(active) => active.describe(node),
         }
     }
@@ -136,6 +141,7 @@ impl Tree {
     pub(crate) fn may_wait(&self, request: &Request<'_>) -> bool {
         match &self.views {
             Views::View(view) => view.reads_a_file(request),
+            Views::Diff(diff) => diff.whole().reads_a_file(request),
             Views::Active(active) => active.may_wait(request),
         }
     }
@@ -144,6 +150,12 @@ impl Tree {
 impl From<View> for Tree {
     fn from(view: View) -> Self {
         Self::of(Views::View(Box::new(view)))
+    }
+}
+
+impl From<DiffView> for Tree {
+    fn from(diff: DiffView) -> Self {
+        Self::of(Views::Diff(Box::new(diff)))
     }
 }
 

@@ -88,10 +88,7 @@ impl Stack {
             Some(trail) => trail.next_directory()?,
         } {
             let contributor = self.contributor(&part)?;
-            let beyond = match part.kind {
-                Kind::RealDirectory { opaque: true } => Beyond::Nothing,
-                _ => contributor.beyond(self)?,
-            };
+            let beyond = contributor.beyond(self)?;
             let is_last = matches!(beyond, Beyond::Nothing);
             if let Beyond::At(redirect) = beyond
                 && !name.is_empty()
@@ -112,8 +109,11 @@ impl Stack {
     pub(super) fn contributor(&self, part: &Located) -> Result<Contributor> {
         let names = match part.kind {
             Kind::PackedDirectory { index, .. } => Names::Packed(index),
-            Kind::RealDirectory { .. } => {
-                Names::Listing(self.directory(part.layer)?.list(&part.path)?)
+            Kind::RealDirectory { opaque } => {
+                let mut listing = self.directory(part.layer)?.list(&part.path)?;
+                // The mark beside it counts as one in it.
+                listing.opaque |= opaque;
+                Names::Listing(listing)
             }
             _ => return Err(Error::Refused(Errno::NOTDIR)),
         };

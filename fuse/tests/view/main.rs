@@ -6,6 +6,7 @@
     reason = "clippy knows only the functions that are tests themselves"
 )]
 
+mod diffs;
 mod elsewhere;
 mod life;
 mod model;
