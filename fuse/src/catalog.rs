@@ -1,6 +1,7 @@
 //! What a [`Forest`](crate::Forest) shows above its trees.
 
 use std::fmt::Debug;
+use std::path::PathBuf;
 
 use crate::{FileType, Result, Tree};
 
@@ -27,6 +28,13 @@ pub enum Item {
     Directory,
     /// A small regular file.
     File(Vec<u8>),
+    /// A regular file that lies elsewhere and does not change. It is opened for each read.
+    Stored {
+        /// Where.
+        path: PathBuf,
+        /// How many bytes of it are shown.
+        size: u64,
+    },
     /// A symbolic link.
     Symlink(Vec<u8>),
     /// The root of a tree.

@@ -100,6 +100,16 @@ impl Forest {
         false
     }
 
+    /// Has the kernel let go of what it has cached of trees that were not asked for anything
+    /// since the last call. Those of them that nobody uses are closed then.
+    ///
+    /// Linux can do that from 6.18 on; before, they stay open until it needs the memory.
+    pub fn rest(&self) {
+        if let Some(introduction) = self.introduction.get() {
+            introduction.notifier().prune(&self.numbers.unasked());
+        }
+    }
+
     /// Finds what a request is about.
     pub(crate) fn spot(&self, node: NodeId) -> Spot {
         match self.numbers.get(node) {
@@ -143,6 +153,7 @@ impl Forest {
             Some(Item::Tree) => return self.plant(&path),
             Some(Item::Directory) => Branch::directory(&path),
             Some(Item::File(bytes)) => Branch::file(&path, &bytes),
+            Some(Item::Stored { path: place, size }) => Branch::stored(&path, &place, size),
             Some(Item::Symlink(target)) => Branch::symlink(&path, &target),
         };
         Ok(Reply::Fleeting(Entry {

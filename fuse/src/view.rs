@@ -17,6 +17,7 @@ mod attributes;
 mod below;
 mod compare;
 mod contents;
+mod diff;
 mod directories;
 mod directory;
 mod files;
@@ -38,6 +39,7 @@ use rustix::io::Errno;
 
 pub(crate) use below::Data;
 pub(crate) use contents::read_fully;
+pub use diff::DiffView;
 pub(crate) use files::OpenFiles;
 use names::Detail;
 pub(crate) use names::LONGEST_NAME;

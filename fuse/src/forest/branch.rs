@@ -4,8 +4,10 @@
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::lone;
@@ -20,8 +22,16 @@ use crate::{
 pub(crate) struct Branch {
     path: Arc<[u8]>,
     file_type: FileType,
+    content: Content,
+}
+
+/// What is in a node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Content {
     /// The content of a file, or the target of a link.
-    content: Arc<[u8]>,
+    Here(Arc<[u8]>),
+    /// The first bytes of another file.
+    Stored { path: Arc<Path>, size: u64 },
 }
 
 /// Returns the directory that a path is in, and its last name.
@@ -37,22 +47,30 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 impl Branch {
     pub(super) fn directory(path: &[u8]) -> Self {
-        Self::new(path, FileType::Directory, b"")
+        Self::new(path, FileType::Directory, Content::here(b""))
     }
 
     pub(super) fn file(path: &[u8], bytes: &[u8]) -> Self {
-        Self::new(path, FileType::Regular, bytes)
+        Self::new(path, FileType::Regular, Content::here(bytes))
+    }
+
+    pub(super) fn stored(path: &[u8], place: &Path, size: u64) -> Self {
+        let content = Content::Stored {
+            path: place.into(),
+            size,
+        };
+        Self::new(path, FileType::Regular, content)
     }
 
     pub(super) fn symlink(path: &[u8], target: &[u8]) -> Self {
-        Self::new(path, FileType::Symlink, target)
+        Self::new(path, FileType::Symlink, Content::here(target))
     }
 
-    fn new(path: &[u8], file_type: FileType, content: &[u8]) -> Self {
+    fn new(path: &[u8], file_type: FileType, content: Content) -> Self {
         Self {
             path: path.into(),
             file_type,
-            content: content.into(),
+            content,
         }
     }
 
@@ -77,7 +95,7 @@ impl Branch {
             FileType::Symlink => (0o777, 1),
             _ => (0o444, 1),
         };
-        let size = self.content.len() as u64;
+        let size = self.content.size();
         let never = Timestamp::default();
         Attr {
             ino: ino(&self.path),
@@ -101,15 +119,20 @@ impl Branch {
             change if lone::changes(&change) => Err(Error::Refused(Errno::ROFS)),
             Operation::GetAttr => Ok(Reply::Attr(self.attr())),
             Operation::ReadLink if self.file_type == FileType::Symlink => {
-                Ok(Reply::Bytes(Cow::Borrowed(&self.content)))
+                Ok(Reply::Bytes(Cow::Owned(self.content.read(0, u32::MAX)?)))
             }
-            Operation::Read { offset, size } if is_file => Ok(self.read(offset, size)),
-            Operation::Seek { offset, whence } if is_file => Ok(Reply::Offset(seek(
-                self.content.len() as u64,
-                offset,
-                whence,
-            )?)),
-            Operation::Open { .. } | Operation::OpenDir => Ok(Reply::Opened(Opened::default())),
+            Operation::Read { offset, size } if is_file => {
+                let bytes = self.content.read(offset, size)?;
+                Ok(Reply::Data(vec![Segment::Owned(bytes)]))
+            }
+            Operation::Seek { offset, whence } if is_file => {
+                Ok(Reply::Offset(seek(self.content.size(), offset, whence)?))
+            }
+            Operation::Open { .. } | Operation::OpenDir => Ok(Reply::Opened(Opened {
+                // A node is one content for ever; a listing is not.
+                keep_cache: is_file,
+                backing: None,
+            })),
             Operation::StatFs => Ok(Reply::StatFs(StatFs {
                 block_size: 4096,
                 name_length: u32::try_from(LONGEST_NAME).unwrap_or_default(),
@@ -117,13 +140,6 @@ impl Branch {
             })),
             other => lone::plain(other).unwrap_or(Err(Error::Refused(Errno::INVAL))),
         }
-    }
-
-    fn read(&self, offset: u64, size: u32) -> Reply<'_> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let rest = self.content.get(start..).unwrap_or_default();
-        let wanted = rest.get(..size as usize).unwrap_or(rest);
-        Reply::Data(vec![Segment::Owned(wanted.to_vec())])
     }
 
     /// Lists the directory after a cookie, in the order of the hashes of the names, which
@@ -151,6 +167,51 @@ impl Branch {
             give_back: Box::new(|_| {}),
         })
     }
+}
+
+impl Content {
+    fn here(bytes: &[u8]) -> Self {
+        Self::Here(bytes.into())
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Self::Here(bytes) => bytes.len() as u64,
+            Self::Stored { size, .. } => *size,
+        }
+    }
+
+    /// Returns the bytes at an offset; fewer than asked only at the end.
+    fn read(&self, offset: u64, wanted: u32) -> Result<Vec<u8>> {
+        let rest = self.size().saturating_sub(offset).min(u64::from(wanted));
+        let length = usize::try_from(rest).unwrap_or(usize::MAX);
+        match self {
+            Self::Here(bytes) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let bytes = bytes.get(start..).unwrap_or_default();
+                Ok(bytes.get(..length).unwrap_or(bytes).to_vec())
+            }
+            Self::Stored { path, .. } => read_file(path, offset, length),
+        }
+    }
+}
+
+/// Reads that many bytes of a file; that it has fewer is an error.
+fn read_file(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file =
+        rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(Error::system("open", path))?;
+    let mut bytes = vec![0; length];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pread(&file, rest, offset.saturating_add(filled as u64)) {
+            Ok(0) => return Err(Error::system("read", path)(Errno::IO)),
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::system("read", path)(errno)),
+        }
+    }
+    Ok(bytes)
 }
 
 /// Returns the offset that a seek in a file without holes comes to, or `ENXIO`.

@@ -167,11 +167,17 @@ impl Numbers {
         if trees.is_empty() {
             return None;
         }
-        let is_left = |slot: &Slot| matches!(&slot.key, Key::Tree(tree, _) if trees.contains(tree));
-        let slots = table.slots.iter().filter(|(_, slot)| is_left(slot));
-        let mut left: Vec<NodeId> = slots.map(|(number, _)| *number).collect();
-        left.sort_unstable_by_key(|number| Reverse(*number));
-        Some(left)
+        Some(table.numbers_of(&trees))
+    }
+
+    /// Returns the numbers of all trees that were not asked for anything since this was
+    /// called last; those of what lies deeper first.
+    pub(super) fn unasked(&self) -> Vec<NodeId> {
+        let table = self.table();
+        let trees = table.trees.iter();
+        let trees = trees.filter(|(_, standing)| !standing.planted.was_asked());
+        let trees = trees.map(|(number, _)| *number).collect();
+        table.numbers_of(&trees)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -180,6 +186,18 @@ impl Numbers {
 }
 
 impl Table {
+    /// Returns the numbers of trees, the latest first: what lies deeper was seen later.
+    fn numbers_of(&self, trees: &HashSet<u32>) -> Vec<NodeId> {
+        if trees.is_empty() {
+            return Vec::new();
+        }
+        let is_of = |slot: &Slot| matches!(&slot.key, Key::Tree(tree, _) if trees.contains(tree));
+        let slots = self.slots.iter().filter(|(_, slot)| is_of(slot));
+        let mut numbers: Vec<NodeId> = slots.map(|(number, _)| *number).collect();
+        numbers.sort_unstable_by_key(|number| Reverse(*number));
+        numbers
+    }
+
     fn see(&mut self, key: Key) -> NodeId {
         if let Some(number) = self.numbers.get(&key) {
             if let Some(slot) = self.slots.get_mut(number) {

@@ -20,6 +20,7 @@ pub(crate) struct Planted {
     pub(super) path: Box<[u8]>,
     tree: Tree,
     is_frozen: AtomicBool,
+    was_asked: AtomicBool,
 }
 
 impl Planted {
@@ -29,6 +30,7 @@ impl Planted {
             path: path.into(),
             tree,
             is_frozen: AtomicBool::new(false),
+            was_asked: AtomicBool::new(true),
         }
     }
 
@@ -45,6 +47,11 @@ impl Planted {
 
     pub(super) fn freeze(&self) {
         self.is_frozen.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the tree was asked for something since this was called last.
+    pub(super) fn was_asked(&self) -> bool {
+        self.was_asked.swap(false, Ordering::Relaxed)
     }
 
     /// Returns the attributes of the root.
@@ -83,6 +90,7 @@ impl Planted {
         request: &Request<'_>,
     ) -> Result<Reply<'a>> {
         let operation = request.operation;
+        self.was_asked.store(true, Ordering::Relaxed);
         if self.is_frozen.load(Ordering::Relaxed) && lone::changes(&operation) {
             return Err(Error::Refused(Errno::ROFS));
         }

@@ -70,6 +70,10 @@ impl Catalog for Trees {
                 .any(|known| known == name)
                 .then_some(Item::Tree),
             None if path == "trees" => Some(Item::Directory),
+            None if path == "stored" => Some(Item::Stored {
+                path: self.stage.root().join("lower/big"),
+                size: big_contents().len() as u64,
+            }),
             None if path == "about" => Some(Item::File(self.names().join(" ").into_bytes())),
             None => None,
         })
@@ -80,6 +84,7 @@ impl Catalog for Trees {
             return Ok(vec![
                 (b"trees".to_vec(), FileType::Directory),
                 (b"about".to_vec(), FileType::Regular),
+                (b"stored".to_vec(), FileType::Regular),
             ]);
         }
         let names = self.names().into_iter();
@@ -105,7 +110,7 @@ impl Catalog for Trees {
 fn trees_are_read_and_written_side_by_side() {
     let trees = Trees::new(&["view", "one", "two"]);
     let (served, _forest) = trees.serve();
-    assert_eq!(served.names("."), ["about", "trees"]);
+    assert_eq!(served.names("."), ["about", "stored", "trees"]);
     assert_eq!(served.names("trees"), ["one", "two", "view"]);
     for tree in ["trees/view", "trees/one", "trees/two"] {
         assert_eq!(
@@ -200,6 +205,55 @@ fn a_tree_goes_with_its_last_user() {
     }));
     fs::write(served.path("trees/one/file"), "again").unwrap();
     assert_eq!(trees.open.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_file_that_lies_elsewhere_is_read_there() {
+    let trees = Trees::new(&[]);
+    let (served, _forest) = trees.serve();
+    let path = served.path("stored");
+    assert_eq!(fs::read(&path).unwrap(), big_contents());
+    let file = File::open(&path).unwrap();
+    let mut end = [0; 100];
+    let length = file.read_at(&mut end, 1_499_990).unwrap();
+    assert_eq!(end[..length], big_contents()[1_499_990..]);
+    let error = OpenOptions::new().write(true).open(&path).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EROFS));
+}
+
+#[test]
+fn a_tree_that_rests_is_closed_unless_somebody_uses_it() {
+    let trees = Trees::new(&["one", "view"]);
+    let (served, forest) = trees.serve();
+    let used = File::open(served.path("trees/one/file")).unwrap();
+    served.names("trees/view");
+    assert_eq!(trees.open.load(Ordering::SeqCst), 2);
+    if !can_prune() {
+        eprintln!("skipped: this kernel prunes nothing on demand");
+        return;
+    }
+    let is_left = |count| {
+        eventually(|| {
+            forest.rest();
+            trees.open.load(Ordering::SeqCst) == count
+        })
+    };
+    assert!(is_left(1), "nobody uses the view");
+    let again = File::open(served.path("trees/one/file")).unwrap();
+    assert_eq!(
+        used.metadata().unwrap().ino(),
+        again.metadata().unwrap().ino(),
+        "it is the same tree"
+    );
+    drop((used, again));
+    assert!(is_left(0));
+}
+
+/// Returns whether the kernel is Linux 6.18 or later.
+fn can_prune() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split('.').map(|part| part.parse().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6_u32), Some(18))
 }
 
 #[test]
