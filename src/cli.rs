@@ -42,6 +42,7 @@ use crate::mounts;
 use crate::overlay::{Call, SERVE_COMMAND as SERVE_OVERLAY, serve_child as serve_overlay};
 use crate::snapshots::Snapshots;
 use crate::store::Store;
+use crate::views;
 
 use arguments::{Arguments, Command, GlobalArguments};
 use error::CliError;
@@ -90,6 +91,10 @@ pub fn main() -> ExitCode {
     match words.next() {
         Some(word) if word == mounts::SERVE_COMMAND => {
             return exit(mounts::serve_child().map_err(CliError::from));
+        }
+        Some(word) if word == views::SERVE_COMMAND => {
+            let store = words.next().unwrap_or_default();
+            return exit(views::serve_child(store.as_ref()).map_err(CliError::from));
         }
         Some(word) if word == SERVE_OVERLAY => {
             let call = Call::of(name, words.collect());

@@ -6,6 +6,7 @@
 //! descriptors, and a signal that says to end takes the mount away. What is served, and
 //! what is written down about it, is left to the callers.
 
+pub(crate) mod log;
 mod serve;
 mod signals;
 mod start;

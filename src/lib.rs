@@ -35,3 +35,4 @@ pub mod snapshots;
 pub mod source;
 pub mod store;
 mod sys;
+pub mod views;

@@ -9,7 +9,6 @@
 //! a small log file beside the mount's record.
 
 mod child;
-mod log;
 mod plan;
 mod process;
 mod record;

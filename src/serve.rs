@@ -87,6 +87,12 @@ pub async fn serve(
     let _only = only.ok_or_else(|| ServeError::Served {
         path: store.root().to_owned(),
     })?;
+    let views = store.views().clone();
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = views.resume() {
+            tracing::warn!(%error, "have the views back");
+        }
+    });
     let identity = Identity { uuid: uuid(store)? };
     let listener = listen(socket).await?;
     let ended = ended().map_err(failed("catch signals for", socket))?;

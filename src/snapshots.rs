@@ -25,6 +25,7 @@ use crate::labels;
 use crate::layers::{LayerError, Layers};
 use crate::meta::{Kind, Labels, Meta, Namespace, SnapshotId, SnapshotRecord, Transaction, Usage};
 use crate::store::Store;
+use crate::views::Views;
 
 use chain::find;
 use directory::failed_call;
@@ -52,6 +53,7 @@ pub struct Snapshots {
     meta: Meta,
     layers: Layers,
     directories: Directories,
+    views: Views,
     namespace: Namespace,
 }
 
@@ -62,6 +64,7 @@ impl Snapshots {
             meta: store.meta(),
             layers: store.layers(),
             directories: Directories::new(store.root()),
+            views: store.views().clone(),
             namespace,
         }
     }
@@ -99,18 +102,22 @@ impl Snapshots {
     ) -> Result<SnapshotRecord, SnapshotError> {
         let labels = labels::checked(labels)?;
         check_key(name)?;
-        let (id, hold) = self.meta.read(|transaction| {
+        let id = self.meta.read(|transaction| {
             self.check_free(transaction, name)?;
             let active = self.find_active(transaction, key)?;
-            let id = self.directory_of(&active)?;
-            Ok::<_, SnapshotError>((id, self.directories.hold_alone(key, id)?))
+            self.directory_of(&active)
         })?;
+        self.views.freeze(id)?;
+        let hold = self.directories.hold_alone(key, id)?;
         let usage = self.directories.usage(key, id)?;
         self.directories.sync(id)?;
         let committed = self.meta.write(|transaction| {
             self.check_free(transaction, name)?;
-            // The hold keeps others from committing or removing it meanwhile.
+            // It may have been committed or removed before it was held.
             let active = self.find_active(transaction, key)?;
+            if active.id != Some(id) {
+                return Err(SnapshotError::NotFound(key.to_owned()));
+            }
             let now = Timestamp::now();
             let record = SnapshotRecord {
                 name: name.to_owned(),
@@ -140,11 +147,19 @@ impl Snapshots {
 
     /// Removes a snapshot that no other stands on, with its directory.
     pub fn remove(&self, key: &str) -> Result<(), SnapshotError> {
+        let record = self
+            .meta
+            .read(|transaction| self.find_childless(transaction, key))?;
+        if let Some(id) = record.id {
+            if self.views.is_mounted_elsewhere(id)? {
+                return Err(SnapshotError::InUse(key.to_owned()));
+            }
+            self.views.take_away(id)?;
+        }
         let (id, hold) = self.meta.write(|transaction| {
-            let record = find(transaction, &self.namespace, key)?;
-            let all = transaction.list::<SnapshotRecord>(&self.namespace)?;
-            if all.iter().any(|other| other.parent.as_deref() == Some(key)) {
-                return Err(SnapshotError::HasChild(key.to_owned()));
+            let now = self.find_childless(transaction, key)?;
+            if now.id != record.id {
+                return Err(SnapshotError::InUse(key.to_owned()));
             }
             let hold = match record.id.map(|id| self.directories.hold_alone(key, id)) {
                 // The way to be rid of the record.
@@ -218,6 +233,20 @@ impl Snapshots {
             Some(_) => Err(SnapshotError::AlreadyExists(name.to_owned())),
             None => Ok(()),
         }
+    }
+
+    /// Returns a snapshot that no other stands on.
+    fn find_childless(
+        &self,
+        transaction: &Transaction,
+        key: &str,
+    ) -> Result<SnapshotRecord, SnapshotError> {
+        let record = find(transaction, &self.namespace, key)?;
+        let all = transaction.list::<SnapshotRecord>(&self.namespace)?;
+        if all.iter().any(|other| other.parent.as_deref() == Some(key)) {
+            return Err(SnapshotError::HasChild(key.to_owned()));
+        }
+        Ok(record)
     }
 
     fn find_active(

@@ -4,7 +4,7 @@
 //! version                    the layout's version
 //! content/blobs/<alg>/<hex>  content/ingests/<id>/
 //! layers/<alg>/<hex>/        snapshots/<id>/{fs,work}/
-//! meta.sled/   meta.journal   damaged/   mounts/   events/   locks/   tmp/
+//! meta.sled/   meta.journal   damaged/   mounts/   views/   events/   locks/   tmp/
 //! ```
 //! The directory belongs to one user (0700). Processes agree by locks on files
 //! ([`lock`]). Everyone who uses the store holds it shared; who holds it alone may do
@@ -28,6 +28,7 @@ use crate::events::Events;
 use crate::layers::Layers;
 use crate::meta::Meta;
 use crate::publish;
+use crate::views::Views;
 
 pub(crate) use listing::entries;
 pub use lock::LockError;
@@ -82,6 +83,7 @@ pub enum StoreError {
 pub struct Store {
     root: PathBuf,
     locks: Locks,
+    views: Views,
     _shared: FileLock,
 }
 
@@ -114,6 +116,7 @@ impl Store {
         let locks = Locks::new(root.join("locks"));
         let shared = locks.shared(&LockName::Store)?;
         Ok(Self {
+            views: Views::of_store(&root),
             root,
             locks,
             _shared: shared,
@@ -161,6 +164,11 @@ impl Store {
     /// Returns the events.
     pub fn events(&self) -> Events {
         Events::new(&self.root, self.locks.clone())
+    }
+
+    /// Returns the views of the snapshots.
+    pub(crate) fn views(&self) -> &Views {
+        &self.views
     }
 
     pub(crate) fn locks(&self) -> &Locks {

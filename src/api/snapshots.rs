@@ -17,7 +17,7 @@ use tonic::{Code, Request, Response, Status};
 use super::call::{self, Call};
 use super::convert::{self, required};
 use super::status::{refused, status};
-use super::views::Views;
+use super::views;
 use crate::error_class::ErrorClass;
 use crate::leases::Resource;
 use crate::meta::{Kind, Labels, SnapshotRecord};
@@ -30,13 +30,11 @@ const BLOCK: usize = 100;
 #[derive(Debug)]
 pub(super) struct Service {
     calls: call::Service,
-    views: Views,
 }
 
 impl Service {
     pub(super) fn new(calls: call::Service) -> Self {
-        let views = Views::new(calls.store());
-        Self { calls, views }
+        Self { calls }
     }
 }
 
@@ -46,15 +44,14 @@ impl Snapshots for Service {
         &self,
         request: Request<PrepareSnapshotRequest>,
     ) -> Result<Response<PrepareSnapshotResponse>, Status> {
-        let views = self.views.clone();
-        let prepare = move |call: Call, request: PrepareSnapshotRequest| {
+        let prepare = |call: Call, request: PrepareSnapshotRequest| {
             let new = New {
                 snapshotter: &request.snapshotter,
                 key: &request.key,
                 parent: &request.parent,
                 labels: convert::labels(request.labels),
             };
-            let mounts = create(&views, &call, new, snapshots::Snapshots::prepare)?;
+            let mounts = create(&call, new, snapshots::Snapshots::prepare)?;
             Ok(PrepareSnapshotResponse { mounts })
         };
         self.calls.answer(request, prepare).await
@@ -64,15 +61,14 @@ impl Snapshots for Service {
         &self,
         request: Request<ViewSnapshotRequest>,
     ) -> Result<Response<ViewSnapshotResponse>, Status> {
-        let views = self.views.clone();
-        let view = move |call: Call, request: ViewSnapshotRequest| {
+        let view = |call: Call, request: ViewSnapshotRequest| {
             let new = New {
                 snapshotter: &request.snapshotter,
                 key: &request.key,
                 parent: &request.parent,
                 labels: convert::labels(request.labels),
             };
-            let mounts = create(&views, &call, new, snapshots::Snapshots::view)?;
+            let mounts = create(&call, new, snapshots::Snapshots::view)?;
             Ok(ViewSnapshotResponse { mounts })
         };
         self.calls.answer(request, view).await
@@ -82,11 +78,10 @@ impl Snapshots for Service {
         &self,
         request: Request<MountsRequest>,
     ) -> Result<Response<MountsResponse>, Status> {
-        let views = self.views.clone();
-        let answer = move |call: Call, request: MountsRequest| {
+        let answer = |call: Call, request: MountsRequest| {
             let all = of(&call, &request.snapshotter)?;
             let shown = all.mounts(&request.key).map_err(|error| status(&error))?;
-            let mounts = mounts(&views, &call, &request.key, shown)?;
+            let mounts = mounts(&call, &request.key, shown)?;
             Ok(MountsResponse { mounts })
         };
         self.calls.answer(request, answer).await
@@ -96,8 +91,7 @@ impl Snapshots for Service {
         &self,
         request: Request<CommitSnapshotRequest>,
     ) -> Result<Response<()>, Status> {
-        let views = self.views.clone();
-        let answer = move |call: Call, request| commit(&views, &call, request);
+        let answer = |call: Call, request| commit(&call, request);
         self.calls.answer(request, answer).await
     }
 
@@ -105,11 +99,8 @@ impl Snapshots for Service {
         &self,
         request: Request<RemoveSnapshotRequest>,
     ) -> Result<Response<()>, Status> {
-        let views = self.views.clone();
-        let remove = move |call: Call, request: RemoveSnapshotRequest| {
+        let remove = |call: Call, request: RemoveSnapshotRequest| {
             let all = of(&call, &request.snapshotter)?;
-            let record = all.stat(&request.key).map_err(|error| status(&error))?;
-            views.release(&record).map_err(|error| status(&error))?;
             all.remove(&request.key).map_err(|error| status(&error))
         };
         self.calls.answer(request, remove).await
@@ -193,7 +184,7 @@ impl Snapshots for Service {
     }
 }
 
-fn commit(views: &Views, call: &Call, request: CommitSnapshotRequest) -> Result<(), Status> {
+fn commit(call: &Call, request: CommitSnapshotRequest) -> Result<(), Status> {
     let all = of(call, &request.snapshotter)?;
     let record = all.stat(&request.key).map_err(|error| status(&error))?;
     if record.parent.is_none() && !request.parent.is_empty() {
@@ -201,9 +192,6 @@ fn commit(views: &Views, call: &Call, request: CommitSnapshotRequest) -> Result<
         return Err(refused(ErrorClass::Unimplemented, message));
     }
     call.lease(|| Resource::snapshot(&request.name))?;
-    if record.kind == Kind::Active {
-        views.release(&record).map_err(|error| status(&error))?;
-    }
     let labels = convert::labels(request.labels);
     all.commit(&request.name, &request.key, labels)
         .map(drop)
@@ -236,21 +224,16 @@ struct New<'r> {
 type Make =
     fn(&snapshots::Snapshots, &str, Option<&str>, Labels) -> Result<SnapshotMounts, SnapshotError>;
 
-fn create(views: &Views, call: &Call, new: New<'_>, make: Make) -> Result<Vec<Mount>, Status> {
+fn create(call: &Call, new: New<'_>, make: Make) -> Result<Vec<Mount>, Status> {
     let all = of(call, new.snapshotter)?;
     call.lease(|| Resource::snapshot(new.key))?;
     let parent = Some(new.parent).filter(|name| !name.is_empty());
     let shown = make(&all, new.key, parent, new.labels).map_err(|error| status(&error))?;
-    mounts(views, call, new.key, shown)
+    mounts(call, new.key, shown)
 }
 
-fn mounts(
-    views: &Views,
-    call: &Call,
-    key: &str,
-    shown: SnapshotMounts,
-) -> Result<Vec<Mount>, Status> {
-    let mount = views.mount(&call.store, key, shown);
+fn mounts(call: &Call, key: &str, shown: SnapshotMounts) -> Result<Vec<Mount>, Status> {
+    let mount = views::mount(&call.store, key, shown);
     Ok(vec![mount.map_err(|error| status(&error))?])
 }
 

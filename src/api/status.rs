@@ -14,7 +14,6 @@ use crate::images::ImageError;
 use crate::labels::LabelError;
 use crate::leases::LeaseError;
 use crate::meta::NamespaceNameError;
-use crate::mounts::MountsError;
 use crate::namespaces::NamespaceError;
 use crate::oci::ParseDigestError;
 use crate::snapshots::SnapshotError;
@@ -82,15 +81,6 @@ classified!(
     NamespaceError,
     SnapshotError
 );
-
-impl Classified for MountsError {
-    fn error_class(&self) -> ErrorClass {
-        match self {
-            Self::Snapshot(error) => error.class(),
-            _ => ErrorClass::Internal,
-        }
-    }
-}
 
 impl Classified for NamespaceNameError {
     fn error_class(&self) -> ErrorClass {

@@ -30,6 +30,7 @@ use crate::serve::ServeError;
 use crate::snapshots::SnapshotError;
 use crate::source::SourceError;
 use crate::store::StoreError;
+use crate::views::ViewsError;
 
 /// Why a command failed.
 #[derive(Debug, Error)]
@@ -80,6 +81,8 @@ pub(super) enum CliError {
     Epoch(std::ffi::OsString),
     #[error(transparent)]
     Mounts(#[from] MountsError),
+    #[error(transparent)]
+    Views(#[from] ViewsError),
     #[error(transparent)]
     Prune(#[from] PruneError),
     #[error(transparent)]

@@ -83,9 +83,17 @@ pub struct SnapshotRecord {
 }
 
 /// The number of a snapshot's directory; it is never given to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SnapshotId(pub u64);
+
+impl SnapshotId {
+    /// Returns the snapshot whose directory has a name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let id = name.parse().ok().map(Self);
+        id.filter(|id| id.to_string() == name)
+    }
+}
 
 /// What a snapshot takes on the disk, without its parents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

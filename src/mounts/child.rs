@@ -7,13 +7,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mica_fuse::session::Session;
-use mica_fuse::{ActiveView, Ownership, Tree, Upper, UpperOptions, View, ViewOptions, XattrSpace};
+use mica_fuse::{ActiveView, Tree, View, ViewOptions};
 
 use super::process::Process;
-use super::{
-    LayerPlan, MountPlan, MountRecord, MountsError, Records, UpperPlan, failed, failed_call, log,
-};
-use crate::daemon::{self, EndSignals, Word};
+use super::{LayerPlan, MountPlan, MountRecord, MountsError, Records, failed, failed_call};
+use crate::daemon::{self, EndSignals, Word, log};
 use crate::oci::DiffId;
 use crate::snapshots::{SnapshotUse, Snapshots};
 use crate::store::Store;
@@ -82,7 +80,7 @@ impl Served {
             Ok(file) => Ok((self, file)),
             Err(error) => {
                 self.records.remove(&self.record)?;
-                Err(error)
+                Err(error.into())
             }
         }
     }
@@ -147,7 +145,8 @@ fn open(plan: &MountPlan) -> Result<(Tree, Holds), MountsError> {
     };
     let tree = match &plan.upper {
         None => View::open(layers, options).map(Tree::from),
-        Some(upper) => open_upper(upper)
+        Some(upper) => upper
+            .open()
             .and_then(|upper| ActiveView::open(layers, upper, options))
             .map(Tree::from),
     };
@@ -173,20 +172,6 @@ fn hold(plan: &MountPlan, store: &Store) -> Result<Holds, MountsError> {
         _layers: store.layers().hold(&packed)?,
         _snapshots: snapshots,
     })
-}
-
-fn open_upper(plan: &UpperPlan) -> mica_fuse::Result<Upper> {
-    let xattrs = plan.xattrs.into();
-    let options = UpperOptions {
-        xattrs,
-        ownership: match xattrs {
-            XattrSpace::Trusted => Ownership::Real,
-            // Without privilege nothing can have another owner.
-            XattrSpace::User => Ownership::Containers,
-        },
-        ..UpperOptions::default()
-    };
-    Upper::open(&plan.fs, &plan.work, options)
 }
 
 fn failed_view(plan: &MountPlan) -> impl Fn(mica_fuse::Error) -> MountsError {

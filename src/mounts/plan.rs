@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use mica_fuse::session::{CacheMode, MountOptions, Transport};
-use mica_fuse::{Access, XattrSpace};
+use mica_fuse::{Access, Ownership, Upper, UpperOptions, XattrSpace};
 use serde::{Deserialize, Serialize};
 
 use super::LayerPlan;
@@ -61,6 +61,23 @@ pub struct UpperPlan {
     pub xattrs: XattrMode,
     /// The snapshot whose directories they are, if they are one's.
     pub snapshot: Option<SnapshotUse>,
+}
+
+impl UpperPlan {
+    /// Opens the directories.
+    pub(crate) fn open(&self) -> mica_fuse::Result<Upper> {
+        let xattrs = self.xattrs.into();
+        let options = UpperOptions {
+            xattrs,
+            ownership: match xattrs {
+                XattrSpace::Trusted => Ownership::Real,
+                // Without privilege nothing can have another owner.
+                XattrSpace::User => Ownership::Containers,
+            },
+            ..UpperOptions::default()
+        };
+        Upper::open(&self.fs, &self.work, options)
+    }
 }
 
 impl From<SnapshotUpper> for UpperPlan {

@@ -142,7 +142,7 @@ impl Directories {
     }
 
     /// Keeps all others from using the directory.
-    pub(super) fn hold_alone(&self, name: &str, id: SnapshotId) -> Result<Hold, SnapshotError> {
+    pub(crate) fn hold_alone(&self, name: &str, id: SnapshotId) -> Result<Hold, SnapshotError> {
         let lock = self.lock(name, id)?;
         if !lock.upgrade_in_a_moment()? {
             return Err(SnapshotError::InUse(name.to_owned()));
@@ -151,7 +151,7 @@ impl Directories {
     }
 
     /// Keeps others from changing what is in the directory.
-    pub(super) fn hold_shared(&self, name: &str, id: SnapshotId) -> Result<Hold, SnapshotError> {
+    pub(crate) fn hold_shared(&self, name: &str, id: SnapshotId) -> Result<Hold, SnapshotError> {
         let lock = self.lock(name, id)?;
         if !lock.share_in_a_moment()? {
             return Err(SnapshotError::InUse(name.to_owned()));
@@ -222,8 +222,7 @@ impl Directories {
     pub(crate) fn list(&self) -> Result<Vec<SnapshotId>, SnapshotError> {
         let names = store::entries(&self.root).map_err(failed("list", &self.root))?;
         let id = |name: String| {
-            let id = name.parse().ok().map(SnapshotId);
-            id.filter(|id| id.to_string() == name).ok_or_else(|| {
+            SnapshotId::named(&name).ok_or_else(|| {
                 let path = self.root.join(&name);
                 SnapshotError::Name { path }
             })

@@ -10,6 +10,7 @@ use crate::labels::LabelError;
 use crate::layers::LayerError;
 use crate::meta::MetaError;
 use crate::store::LockError;
+use crate::views::ViewsError;
 
 /// Why a snapshot could not be made, changed or used.
 ///
@@ -93,6 +94,9 @@ pub enum SnapshotError {
     /// The records could not be read or changed.
     #[error(transparent)]
     Meta(#[from] MetaError),
+    /// A view of the snapshot could not be shown or taken away.
+    #[error(transparent)]
+    Views(#[from] ViewsError),
     /// A lock could not be had.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -140,6 +144,7 @@ impl SnapshotError {
             | Self::Io { .. }
             | Self::Layer(_)
             | Self::Meta(_)
+            | Self::Views(_)
             | Self::Lock(_) => ErrorClass::Internal,
         }
     }

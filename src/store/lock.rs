@@ -52,6 +52,8 @@ pub(crate) enum LockName {
     Store,
     /// The server of the store.
     Server,
+    /// The process that serves the views of the store.
+    Views,
     /// The database.
     Meta,
     /// The unpacking of one layer; the text is the diff ID as a file name.
@@ -133,6 +135,7 @@ impl Locks {
         let path = self.directory.join(match name {
             LockName::Store => "store".to_owned(),
             LockName::Server => "server".to_owned(),
+            LockName::Views => "views".to_owned(),
             LockName::Meta => "meta".to_owned(),
             LockName::Layer(id) => format!("layer-{id}"),
             LockName::Ingest(id) => format!("ingest-{id}"),

@@ -6,3 +6,4 @@ mod calls;
 mod content;
 mod server;
 mod snapshots;
+mod views;

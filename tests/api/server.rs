@@ -1,12 +1,15 @@
 //! A server of a store of its own, and mounts of what it hands out.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use mica_proto::snapshots::snapshots_client::SnapshotsClient;
 use mica_proto::types::Mount;
 use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::process::Pid;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -29,9 +32,35 @@ impl Server {
 
     /// Kills the server and starts another.
     pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.process = serve(self.directory.path());
+    }
+
+    pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        self.process = serve(self.directory.path());
+    }
+
+    /// Returns the process that serves the views of the store.
+    pub(crate) fn views(&self) -> Option<Pid> {
+        let store = self.directory.path().join("store").canonicalize().unwrap();
+        let ends = ["serve-views".as_bytes(), store.as_os_str().as_bytes(), b""].join(&0);
+        let mut processes = std::fs::read_dir("/proc").unwrap();
+        processes.find_map(|entry| {
+            let path = entry.unwrap().path();
+            let command = std::fs::read(path.join("cmdline")).ok()?;
+            let number = path.file_name()?.to_str()?.parse().ok()?;
+            command.ends_with(&ends).then(|| Pid::from_raw(number))?
+        })
+    }
+
+    /// Waits until no process serves the views any more.
+    pub(crate) fn wait_for_end_of_views(&self) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while self.views().is_some() {
+            assert!(Instant::now() < end, "the process goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub(crate) async fn channel(&self) -> Channel {
@@ -70,10 +99,8 @@ impl Drop for Server {
         drop(self.process.kill());
         drop(self.process.wait());
         // Views outlive the server.
-        let views = self.directory.path().join("store/views");
-        for view in std::fs::read_dir(views).into_iter().flatten().flatten() {
-            rustix::mount::unmount(view.path(), UnmountFlags::DETACH).ok();
-        }
+        let views = self.directory.path().join("store/views/shown");
+        rustix::mount::unmount(views, UnmountFlags::DETACH).ok();
     }
 }
 

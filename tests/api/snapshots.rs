@@ -17,14 +17,14 @@ use tonic::{Code, Status};
 use crate::server::{Server, refused, request};
 
 /// Calls with the snapshotter filled in.
-struct Snapshots(SnapshotsClient<Channel>);
+pub(crate) struct Snapshots(pub(crate) SnapshotsClient<Channel>);
 
 fn mica() -> String {
     "mica".to_owned()
 }
 
 impl Snapshots {
-    async fn prepare(&mut self, key: &str, parent: &str) -> Result<Vec<Mount>, Status> {
+    pub(crate) async fn prepare(&mut self, key: &str, parent: &str) -> Result<Vec<Mount>, Status> {
         let prepare = PrepareSnapshotRequest {
             snapshotter: mica(),
             key: key.to_owned(),
@@ -34,7 +34,7 @@ impl Snapshots {
         Ok(self.0.prepare(request(prepare)).await?.into_inner().mounts)
     }
 
-    async fn view(&mut self, key: &str, parent: &str) -> Result<Vec<Mount>, Status> {
+    pub(crate) async fn view(&mut self, key: &str, parent: &str) -> Result<Vec<Mount>, Status> {
         let view = ViewSnapshotRequest {
             snapshotter: mica(),
             key: key.to_owned(),
@@ -44,13 +44,13 @@ impl Snapshots {
         Ok(self.0.view(request(view)).await?.into_inner().mounts)
     }
 
-    async fn mounts(&mut self, key: &str) -> Result<Vec<Mount>, Status> {
+    pub(crate) async fn mounts(&mut self, key: &str) -> Result<Vec<Mount>, Status> {
         let (snapshotter, key) = (mica(), key.to_owned());
         let mounts = MountsRequest { snapshotter, key };
         Ok(self.0.mounts(request(mounts)).await?.into_inner().mounts)
     }
 
-    async fn commit(&mut self, name: &str, key: &str) -> Result<(), Status> {
+    pub(crate) async fn commit(&mut self, name: &str, key: &str) -> Result<(), Status> {
         let commit = CommitSnapshotRequest {
             snapshotter: mica(),
             name: name.to_owned(),
@@ -60,7 +60,7 @@ impl Snapshots {
         self.0.commit(request(commit)).await.map(drop)
     }
 
-    async fn remove(&mut self, key: &str) -> Result<(), Status> {
+    pub(crate) async fn remove(&mut self, key: &str) -> Result<(), Status> {
         let (snapshotter, key) = (mica(), key.to_owned());
         let remove = RemoveSnapshotRequest { snapshotter, key };
         self.0.remove(request(remove)).await.map(drop)
@@ -178,12 +178,13 @@ async fn mounts_are_those_of_the_preparation_also_after_a_restart() {
     let mut snapshots = Snapshots(server.snapshots().await);
     assert_eq!(snapshots.mounts("key").await.unwrap(), prepared);
     refused(
-        snapshots.commit("name", "key").await,
+        snapshots.remove("key").await,
         Code::FailedPrecondition,
         "is in use: failed precondition",
     );
-    drop(mounted);
     snapshots.commit("name", "key").await.unwrap();
+    let error = fs::write(mounted.path().join("file"), "late").unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(libc::EROFS));
     let view = server.mount(&snapshots.view("view", "name").await.unwrap());
     assert_eq!(fs::read(view.path().join("file")).unwrap(), b"after");
 }

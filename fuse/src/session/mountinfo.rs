@@ -16,6 +16,8 @@ const MOUNTINFO: &str = "/proc/self/mountinfo";
 pub struct Mount {
     /// `st_dev` of what is mounted.
     pub device: Device,
+    /// What of the file system is mounted: a path below its top.
+    pub root: PathBuf,
     /// Where it is mounted.
     pub point: PathBuf,
     /// The type, with its subtype: `fuse.mica`.
@@ -61,13 +63,15 @@ pub(crate) fn topmost(point: &Path) -> Result<Option<Mount>, MountError> {
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let device = parse_device(fields.nth(2)?)?;
-    let point = PathBuf::from(OsString::from_vec(unescape(fields.nth(1)?)));
+    let root = PathBuf::from(OsString::from_vec(unescape(fields.next()?)));
+    let point = PathBuf::from(OsString::from_vec(unescape(fields.next()?)));
     // Optional fields end with a lone hyphen.
     fields.find(|field| *field == b"-")?;
     let file_system_type = String::from_utf8(unescape(fields.next()?)).ok()?;
     let source = OsString::from_vec(unescape(fields.next()?));
     Some(Mount {
         device,
+        root,
         point,
         file_system_type,
         source,
@@ -134,6 +138,7 @@ mod tests {
                 major: 0,
                 minor: 52,
             },
+            root: "/".into(),
             point: PathBuf::from(OsString::from_vec(point.to_vec())),
             file_system_type: kind.into(),
             source: source.into(),

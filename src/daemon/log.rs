@@ -1,4 +1,4 @@
-//! The log of a mount whose process has no terminal: a small file beside its record.
+//! The log of a process that has no terminal: a small file.
 //!
 //! It holds warnings and errors, each once, and never more than [`LIMIT`] bytes: a
 //! damaged file may be read a million times while nobody looks.
@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use jiff::Timestamp;
 use rustix::fs::{Mode, OFlags};
 
-use super::{MountsError, failed, failed_call};
+use super::{DaemonError, failed, failed_call};
 
 /// The most bytes of a log.
 const LIMIT: usize = 64 << 10;
@@ -29,7 +29,7 @@ struct Lines<W> {
 }
 
 /// Makes the log file anew, for this user alone.
-pub(super) fn create(path: &Path) -> Result<OwnedFd, MountsError> {
+pub(crate) fn create(path: &Path) -> Result<OwnedFd, DaemonError> {
     // A process that still ends keeps the file that it has open.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -42,7 +42,7 @@ pub(super) fn create(path: &Path) -> Result<OwnedFd, MountsError> {
 }
 
 /// Sends the warnings and errors of this process to a log file from now on.
-pub(super) fn write_to(file: OwnedFd) {
+pub(crate) fn write_to(file: OwnedFd) {
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
         .with_target(false)
