@@ -16,6 +16,7 @@ pub mod export;
 pub mod filter;
 pub mod gc;
 pub mod images;
+mod inflate;
 mod json_path;
 pub mod labels;
 pub mod layers;

@@ -1,25 +1,14 @@
-//! From compressed bytes to a published layer, on two threads.
+//! From compressed bytes to a published layer.
 //!
-//! One thread reads, hashes, stores and inflates; the other hashes what was
-//! inflated and writes the layer. A few buffers go round between them, so that
-//! memory does not grow with the layer. The blob is published first: from then on
-//! the layer can be made again.
-
-use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, channel, sync_channel};
-use std::thread;
+//! The supply is hashed and stored as it is read. The blob is published first: from then
+//! on the layer can be made again.
 
 use super::PullError;
 use super::supply::SupplyReader;
 use crate::content::ContentError;
-use crate::decompress;
+use crate::inflate::inflate;
 use crate::layers::{LayerError, Unpacking};
 use crate::oci::Digest;
-
-/// Bytes in one buffer of inflated data.
-const BUFFER: usize = 256 << 10;
-/// Buffers that may wait for the second thread.
-const BUFFERS: usize = 4;
 
 /// Unpacks a layer and publishes its blob and itself. Runs on a blocking thread.
 ///
@@ -53,70 +42,6 @@ fn is_out_of_our_hands(unpacked: &Result<Unpacking, LayerError>) -> bool {
         Err(_) => true,
         Ok(_) => false,
     }
-}
-
-/// Runs both threads until the stream ends or one of them fails.
-fn inflate(
-    supply: &mut SupplyReader,
-    mut unpacking: Unpacking,
-) -> (io::Result<()>, Result<Unpacking, LayerError>) {
-    let (full, to_unpack) = sync_channel::<Vec<u8>>(BUFFERS);
-    let (empty, to_fill) = channel::<Vec<u8>>();
-    thread::scope(|scope| {
-        let unpacker = scope.spawn(move || {
-            for buffer in to_unpack {
-                unpacking.push(&buffer)?;
-                // The first thread may have ended before the last buffer comes back.
-                drop(empty.send(buffer));
-            }
-            Ok(unpacking)
-        });
-        let inflated = fill(supply, &full, &to_fill);
-        drop(full);
-        match unpacker.join() {
-            Ok(result) => (inflated, result),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
-}
-
-/// Inflates into buffers until the stream ends or nobody takes them any more.
-fn fill(
-    supply: &mut SupplyReader,
-    full: &SyncSender<Vec<u8>>,
-    to_fill: &Receiver<Vec<u8>>,
-) -> io::Result<()> {
-    let mut reader = decompress::reader(supply)?;
-    loop {
-        let mut buffer = match to_fill.try_recv() {
-            Ok(buffer) => buffer,
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => vec![0; BUFFER],
-        };
-        buffer.resize(BUFFER, 0);
-        let result = fill_one(&mut reader, &mut buffer);
-        let is_end = result.is_err() || buffer.len() < BUFFER;
-        if full.send(buffer).is_err() || is_end {
-            return result;
-        }
-    }
-}
-
-/// Fills a buffer as far as the stream goes, and cuts it to what came.
-fn fill_one(reader: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<()> {
-    let mut filled = 0;
-    let result = loop {
-        match buffer.get_mut(filled..) {
-            None | Some([]) => break Ok(()),
-            Some(rest) => match reader.read(rest) {
-                Ok(0) => break Ok(()),
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => break Err(error),
-            },
-        }
-    };
-    buffer.truncate(filled);
-    result
 }
 
 /// Says whether the bytes that were there before are to blame.
