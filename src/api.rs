@@ -8,6 +8,7 @@
 mod call;
 mod content;
 mod convert;
+mod diff;
 mod events;
 mod images;
 mod introspection;
@@ -21,6 +22,7 @@ mod views;
 use std::sync::Arc;
 
 use mica_proto::content::content_server::ContentServer;
+use mica_proto::diff::diff_server::DiffServer;
 use mica_proto::events::events_server::EventsServer;
 use mica_proto::images::images_server::ImagesServer;
 use mica_proto::introspection::introspection_server::IntrospectionServer;
@@ -30,6 +32,7 @@ use mica_proto::snapshots::snapshots_server::SnapshotsServer;
 use mica_proto::version::version_server::VersionServer;
 use tonic::service::{Routes, RoutesBuilder};
 
+use crate::containerd::Containerd;
 use crate::store::Store;
 
 pub use introspection::Identity;
@@ -48,13 +51,17 @@ macro_rules! add {
     };
 }
 
-/// Returns all services over a store.
-pub fn routes(store: &Arc<Store>, identity: Identity) -> Routes {
+/// Returns all services over a store. What is to be unpacked may be in a containerd's.
+pub fn routes(store: &Arc<Store>, identity: Identity, containerd: Option<Containerd>) -> Routes {
     let mut routes = RoutesBuilder::default();
     let service = call::Service::new(store);
     add!(
         routes,
         ContentServer::new(content::Service(service.clone()))
+    );
+    add!(
+        routes,
+        DiffServer::new(diff::Service::new(service.clone(), containerd))
     );
     add!(routes, EventsServer::new(events::Service(service.clone())));
     add!(routes, ImagesServer::new(images::Service(service.clone())));

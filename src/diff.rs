@@ -8,6 +8,7 @@
 //! contents where these are equal.
 
 mod archive;
+mod blob;
 mod directory;
 mod error;
 mod layer;
@@ -31,6 +32,7 @@ use crate::store::Store;
 use layer::LayerWriter;
 use walk::{Relation, Status};
 
+pub use blob::LayerForm;
 pub use error::DiffError;
 pub use pack::{pack, pack_directory};
 
@@ -88,12 +90,30 @@ impl Difference {
         whole: &SnapshotMounts,
     ) -> Result<Self, DiffError> {
         let relation = match whole.layers.first() {
+            // What was applied, and what was written over it.
+            _ if whole.layers.len() > below.layers.len() + 1 => Relation::None,
             Some(LayerPlan::Packed(_)) if whole.layers.len() > below.layers.len() => {
                 Relation::Packed
             }
             _ => Relation::Upper,
         };
         Self::open(store, snapshots, [below, whole], relation)
+    }
+
+    /// Returns the difference between two trees, of which the later may have a layer more
+    /// than the earlier.
+    pub fn of_trees(
+        store: &Store,
+        snapshots: &Snapshots,
+        before: &SnapshotMounts,
+        after: &SnapshotMounts,
+    ) -> Result<Self, DiffError> {
+        match after.layers.split_first() {
+            Some((_, below)) if below == before.layers => {
+                Self::of_top(store, snapshots, before, after)
+            }
+            _ => Self::between(store, snapshots, before, after),
+        }
     }
 
     /// Returns the difference between any two trees.

@@ -2,10 +2,12 @@
 //! directories.
 
 pub mod api;
+pub mod apply;
 pub mod check;
 pub mod cli;
 pub mod commit;
 mod compress;
+pub mod containerd;
 pub mod content;
 pub mod daemon;
 mod decompress;

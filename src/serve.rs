@@ -19,6 +19,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
 use crate::api::{self, Identity};
+use crate::containerd::{Containerd, ContainerdError};
 use crate::publish;
 use crate::store::{LockError, LockName, Store};
 
@@ -49,6 +50,9 @@ pub enum ServeError {
         /// The failure.
         source: tonic::transport::Error,
     },
+    /// The containerd cannot be asked.
+    #[error(transparent)]
+    Containerd(#[from] ContainerdError),
     /// A lock could not be had.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -77,16 +81,19 @@ pub fn default_socket(store: &Store) -> PathBuf {
     )
 }
 
-/// Serves until SIGTERM or SIGINT; `ready` is called once clients can connect.
+/// Serves until SIGTERM or SIGINT; `ready` is called once clients can connect. What is to be
+/// unpacked may be in the store of the containerd of a socket.
 pub async fn serve(
     store: &Arc<Store>,
     socket: &Path,
+    containerd: Option<&Path>,
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
     let only = store.locks().exclusive_in_a_moment(&LockName::Server)?;
     let _only = only.ok_or_else(|| ServeError::Served {
         path: store.root().to_owned(),
     })?;
+    let containerd = containerd.map(Containerd::at).transpose()?;
     let views = store.views().clone();
     tokio::task::spawn_blocking(move || {
         if let Err(error) = views.resume() {
@@ -104,7 +111,7 @@ pub async fn serve(
         });
     ready();
     let served = Server::builder()
-        .add_routes(api::routes(store, identity))
+        .add_routes(api::routes(store, identity, containerd))
         .serve_with_incoming_shutdown(connections, ended)
         .await;
     match fs::remove_file(socket) {

@@ -4,9 +4,12 @@
 //! a parent of others). One that a pull has made has no files of its own: it names a layer
 //! of the layer store, and its name is the chain ID. All others have a directory
 //! ([`directory`]); commit turns that of an active snapshot into a layer by changing the
-//! record alone, and packing replaces it by a layer of the layer store. Names, kinds, rules and errors are containerd's, and there is one rule
+//! record alone, and packing replaces it by a layer of the layer store. A client that unpacks
+//! an image itself has each layer applied to an active snapshot ([`apply`]), which names the
+//! layer from then on. Names, kinds, rules and errors are containerd's, and there is one rule
 //! more: what a mount of ours uses can be neither committed nor removed.
 
+mod apply;
 mod chain;
 mod create;
 mod describe;
@@ -18,18 +21,17 @@ mod select;
 mod usage;
 
 use jiff::Timestamp;
-use rustix::io::Errno;
 
 use crate::events::Event;
 use crate::labels;
-use crate::layers::{LayerError, Layers};
+use crate::layers::Layers;
 use crate::meta::{Kind, Labels, Meta, Namespace, SnapshotId, SnapshotRecord, Transaction, Usage};
 use crate::store::Store;
 use crate::views::Views;
 
 use chain::find;
-use directory::failed_call;
 
+pub(crate) use apply::Reserved;
 pub(crate) use chain::commit_chain;
 pub(crate) use describe::Description;
 pub(crate) use directory::Directories;
@@ -102,47 +104,73 @@ impl Snapshots {
     ) -> Result<SnapshotRecord, SnapshotError> {
         let labels = labels::checked(labels)?;
         check_key(name)?;
-        let id = self.meta.read(|transaction| {
+        let (active, id) = self.meta.read(|transaction| {
             self.check_free(transaction, name)?;
             let active = self.find_active(transaction, key)?;
-            self.directory_of(&active)
+            let id = self.directory_of(&active)?;
+            Ok::<_, SnapshotError>((active, id))
         })?;
         self.views.freeze(id)?;
         let hold = self.directories.hold_alone(key, id)?;
-        let usage = self.directories.usage(key, id)?;
-        self.directories.sync(id)?;
-        let committed = self.meta.write(|transaction| {
-            self.check_free(transaction, name)?;
+        let (kept, usage) = self.outcome(&active, id)?;
+        if active.layer.is_some() {
+            self.layers.sync()?;
+        }
+        if kept.is_some() {
+            self.directories.sync(id)?;
+        }
+        let committed = SnapshotRecord {
+            name: name.to_owned(),
+            kind: Kind::Committed,
+            id: kept,
+            usage: Some(usage),
+            labels,
+            ..active.clone()
+        };
+        let committed = self.record_commit(&active, &committed)?;
+        if kept.is_none() {
+            self.directories.retire(id)?;
+        }
+        drop(hold);
+        Ok(committed)
+    }
+
+    /// Puts a committed snapshot in the place of the active one whose directory is held.
+    fn record_commit(
+        &self,
+        active: &SnapshotRecord,
+        committed: &SnapshotRecord,
+    ) -> Result<SnapshotRecord, SnapshotError> {
+        let key = &active.name;
+        self.meta.write(|transaction| {
+            self.check_free(transaction, &committed.name)?;
             // It may have been committed or removed before it was held.
-            let active = self.find_active(transaction, key)?;
-            if active.id != Some(id) {
-                return Err(SnapshotError::NotFound(key.to_owned()));
+            let found = self.find_active(transaction, key)?;
+            if found.id != active.id {
+                return Err(SnapshotError::NotFound(key.clone()));
+            }
+            if found.layer != active.layer {
+                return Err(SnapshotError::InUse(key.clone()));
             }
             let now = Timestamp::now();
             let record = SnapshotRecord {
-                name: name.to_owned(),
-                kind: Kind::Committed,
-                usage: Some(usage),
-                labels: labels.clone(),
                 created: now,
                 updated: now,
-                ..active
+                ..committed.clone()
             };
             self.describe(&record)?;
             transaction.remove::<SnapshotRecord>(&self.namespace, key)?;
-            transaction.put(&self.namespace, name, &record)?;
+            transaction.put(&self.namespace, &record.name, &record)?;
             transaction.publish(
                 &self.namespace,
                 Event::SnapshotCommit {
-                    key: key.to_owned(),
-                    name: name.to_owned(),
+                    key: key.clone(),
+                    name: record.name.clone(),
                     snapshotter: SNAPSHOTTER.to_owned(),
                 },
             );
-            Ok::<_, SnapshotError>(record)
-        });
-        drop(hold);
-        committed
+            Ok(record)
+        })
     }
 
     /// Removes a snapshot that no other stands on, with its directory.
@@ -151,10 +179,7 @@ impl Snapshots {
             .meta
             .read(|transaction| self.find_childless(transaction, key))?;
         if let Some(id) = record.id {
-            if self.views.is_mounted_elsewhere(id)? {
-                return Err(SnapshotError::InUse(key.to_owned()));
-            }
-            self.views.take_away(id)?;
+            self.withdraw(key, id)?;
         }
         let (id, hold) = self.meta.write(|transaction| {
             let now = self.find_childless(transaction, key)?;
@@ -204,19 +229,20 @@ impl Snapshots {
     /// since its commit, one that a pull has made in the form of its packed layer.
     pub fn usage(&self, name: &str) -> Result<Usage, SnapshotError> {
         let record = self.stat(name)?;
-        match (&record.usage, record.id, &record.layer) {
-            _ if record.kind == Kind::View => Ok(Usage::default()),
-            (Some(usage), ..) => Ok(*usage),
-            (None, Some(id), _) => self.directories.usage(name, id),
-            (None, None, Some(diff_id)) => {
-                let path = self.layers.path(diff_id);
-                match usage::measure(&path) {
-                    Err(Errno::NOENT) => Err(LayerError::NotFound(diff_id.clone()).into()),
-                    other => other.map_err(failed_call("measure", &path)),
-                }
-            }
-            (None, None, None) => Ok(Usage::default()),
+        if record.kind == Kind::View {
+            return Ok(Usage::default());
         }
+        if let Some(usage) = record.usage {
+            return Ok(usage);
+        }
+        let mut usage = Usage::default();
+        if let Some(id) = record.id {
+            usage = usage + self.directories.usage(name, id)?;
+        }
+        if let Some(diff_id) = &record.layer {
+            usage = usage + self.layer_usage(diff_id)?;
+        }
+        Ok(usage)
     }
 
     /// Says whether a mount or a command uses a snapshot's directory.

@@ -200,6 +200,12 @@ impl Views {
         }))
     }
 
+    /// Returns the snapshot whose tree is shown at a path.
+    pub(crate) fn snapshot_at(&self, path: &Path) -> Option<SnapshotId> {
+        let name = path.strip_prefix(self.places.shown()).ok()?.to_str()?;
+        SnapshotId::named(name)
+    }
+
     /// Has the mount back after a restart: forgets plans whose snapshots are gone, and
     /// starts the process if one is left.
     pub(crate) fn resume(&self) -> Result<(), ViewsError> {

@@ -7,7 +7,10 @@ use std::error::Error;
 
 use tonic::{Code, Status};
 
+use crate::apply::ApplyError;
+use crate::containerd::ContainerdError;
 use crate::content::ContentError;
+use crate::diff::DiffError;
 use crate::error_class::ErrorClass;
 use crate::filter::FilterError;
 use crate::images::ImageError;
@@ -73,7 +76,10 @@ macro_rules! classified {
 }
 
 classified!(
+    ApplyError,
+    ContainerdError,
     ContentError,
+    DiffError,
     FilterError,
     ImageError,
     LabelError,

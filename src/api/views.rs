@@ -8,6 +8,7 @@ use std::path::Path;
 use mica_proto::types::Mount;
 
 use crate::layers::LayerPlan;
+use crate::meta::SnapshotId;
 use crate::snapshots::{SnapshotError, SnapshotMounts};
 use crate::store::Store;
 
@@ -31,6 +32,15 @@ pub(super) fn mount(
         source: source.to_string_lossy().into_owned(),
         target: String::new(),
         options: vec![access.to_owned(), "rbind".to_owned()],
+    })
+}
+
+/// Returns the snapshot that a client has mounted, or will, at a source that it was given.
+pub(super) fn snapshot_at(store: &Store, source: &Path) -> Option<SnapshotId> {
+    store.views().snapshot_at(source).or_else(|| {
+        let own = source.strip_prefix(store.root().join("snapshots")).ok()?;
+        let name = own.to_str()?.strip_suffix("/fs")?;
+        SnapshotId::named(name)
     })
 }
 

@@ -119,6 +119,10 @@ pub(super) struct ServeArguments {
     /// The socket [default: `/run/mica/mica.sock`, or `$XDG_RUNTIME_DIR/mica/mica.sock`]
     #[arg(long, value_name = "FILE")]
     pub(super) socket: Option<PathBuf>,
+    /// The socket of the containerd whose differ this is: blobs that are not in the store are
+    /// read from there
+    #[arg(long, value_name = "FILE")]
+    pub(super) containerd: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -59,8 +59,8 @@ pub(super) fn write_layer(
     let snapshots = session.snapshots();
     let latest = latest()?;
     let record = snapshots.stat(key)?;
-    let write: Write = if let Some(diff_id) = record.layer {
-        let mut data = session.store.layers().open_data(&diff_id)?;
+    let write: Write = if let Some(diff_id) = record.packed() {
+        let mut data = session.store.layers().open_data(diff_id)?;
         Box::new(move |mut output| {
             io::copy(&mut data, &mut output).map_err(DiffError::Write)?;
             Ok(())

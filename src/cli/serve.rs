@@ -21,5 +21,10 @@ pub(super) fn run(session: &Session, arguments: &ServeArguments) -> Result<(), C
             socket.display()
         )));
     };
-    Ok(runtime.block_on(serve::serve(&session.store, &socket, ready))?)
+    Ok(runtime.block_on(serve::serve(
+        &session.store,
+        &socket,
+        arguments.containerd.as_deref(),
+        ready,
+    ))?)
 }

@@ -65,7 +65,7 @@ impl LayerMaker<'_> {
             self.options.compression,
             self.options.latest,
         );
-        let work = move || match snapshot.layer.clone() {
+        let work = move || match snapshot.packed().cloned() {
             Some(diff_id) => {
                 compress(&store, &snapshot.name, diff_id, compression).map(Option::Some)
             }

@@ -4,6 +4,8 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::content::ContentError;
+use crate::error_class::ErrorClass;
 use crate::layers::LayerError;
 use crate::leases::LeaseError;
 use crate::snapshots::SnapshotError;
@@ -53,6 +55,9 @@ pub enum DiffError {
     /// A snapshot cannot be used.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    /// The layer could not be stored as a blob.
+    #[error(transparent)]
+    Content(#[from] ContentError),
     /// The layer could not be leased.
     #[error(transparent)]
     Lease(#[from] LeaseError),
@@ -62,6 +67,15 @@ pub enum DiffError {
 }
 
 impl DiffError {
+    /// Returns the class under which containerd reports the error.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Content(error) => error.class(),
+            Self::Snapshot(error) => error.class(),
+            _ => ErrorClass::Internal,
+        }
+    }
+
     pub(super) fn read(path: &[u8]) -> impl Fn(mica_fuse::Error) -> Self {
         move |source| Self::Read {
             path: shown(path),

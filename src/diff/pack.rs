@@ -43,8 +43,8 @@ pub async fn pack(
         return Err(SnapshotError::NotCommitted(record.name).into());
     }
     let id = match (record.layer, record.id) {
-        (Some(diff_id), _) => return Ok(diff_id),
-        (None, Some(id)) => id,
+        (_, Some(id)) => id,
+        (Some(diff_id), None) => return Ok(diff_id),
         (None, None) => return Err(SnapshotError::NotFound(record.name).into()),
     };
     let source = Source::Snapshot(Box::new(Difference::of_snapshot(store, snapshots, name)?));

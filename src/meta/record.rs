@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
+use std::ops::Add;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -63,7 +64,8 @@ pub struct SnapshotRecord {
     pub kind: Kind,
     /// The name of the snapshot below, if there is one.
     pub parent: Option<String>,
-    /// The layer on top of the parent, if it is one of the layer store.
+    /// The layer on top of the parent, if it is one of the layer store. With a directory
+    /// beside it, it lies below that: it was applied before something was written.
     pub layer: Option<DiffId>,
     /// The snapshot's directory in the store; `None` for one that a pull has made or that
     /// was packed.
@@ -102,6 +104,24 @@ pub struct Usage {
     pub size: u64,
     /// Inodes, directories included.
     pub inodes: u64,
+}
+
+impl SnapshotRecord {
+    /// Returns the layer that is all that the snapshot adds to its parent.
+    pub fn packed(&self) -> Option<&DiffId> {
+        self.layer.as_ref().filter(|_| self.id.is_none())
+    }
+}
+
+impl Add for Usage {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            size: self.size + other.size,
+            inodes: self.inodes + other.inodes,
+        }
+    }
 }
 
 /// The highest number that a snapshot's directory has had.

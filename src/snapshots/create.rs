@@ -128,7 +128,7 @@ impl Snapshots {
 
     /// Returns what the top of a chain's tree looks like, so that a new upper on it looks
     /// the same; `None` where the process could not give a directory away.
-    fn top(&self, chain: &[SnapshotRecord]) -> Result<Option<Top>, SnapshotError> {
+    pub(super) fn top(&self, chain: &[SnapshotRecord]) -> Result<Option<Top>, SnapshotError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }

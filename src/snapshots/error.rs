@@ -35,6 +35,9 @@ pub enum SnapshotError {
     /// Only an active snapshot can be committed or written to.
     #[error("snapshot {0:?} is not active")]
     NotActive(String),
+    /// A layer can be applied only before anything is written.
+    #[error("snapshot {0:?} holds changes already")]
+    NotEmpty(String),
     /// Only a committed snapshot can be packed.
     #[error("snapshot {0:?} is not committed")]
     NotCommitted(String),
@@ -131,6 +134,7 @@ impl SnapshotError {
             Self::NotFound(_) | Self::ParentNotFound(_) => ErrorClass::NotFound,
             Self::AlreadyExists(_) | Self::TargetExists(_) => ErrorClass::AlreadyExists,
             Self::NotActive(_)
+            | Self::NotEmpty(_)
             | Self::NotCommitted(_)
             | Self::NotMountable(_)
             | Self::HasChild(_)

@@ -116,6 +116,8 @@ impl Snapshots {
     ) -> Result<SnapshotMounts, SnapshotError> {
         let id = self.directory_of(top)?;
         let mut mounts = self.read_only(below)?;
+        let applied = top.layer.clone().map(LayerPlan::Packed);
+        mounts.layers.splice(..0, applied);
         if mounts.layers.is_empty() {
             let path = self.directories.lower(id);
             mounts.layers.push(LayerPlan::Directory(path));
@@ -131,17 +133,17 @@ impl Snapshots {
     fn read_only(&self, chain: &[SnapshotRecord]) -> Result<SnapshotMounts, SnapshotError> {
         let mut mounts = SnapshotMounts::empty();
         for snapshot in chain {
-            mounts
-                .layers
-                .extend(snapshot.layer.clone().map(LayerPlan::Packed));
-            let Some(id) = snapshot.id else { continue };
-            self.directories.require(&snapshot.name, id)?;
-            mounts.uses.push(self.used(snapshot, id));
-            // The directory of a view is empty; it is shown where there is nothing else.
-            if snapshot.kind != Kind::View || chain.len() == 1 {
-                let path = self.directories.fs(id);
-                mounts.layers.push(LayerPlan::Directory(path));
+            if let Some(id) = snapshot.id {
+                self.directories.require(&snapshot.name, id)?;
+                mounts.uses.push(self.used(snapshot, id));
+                // The directory of a view is empty; it is shown where there is nothing else.
+                if snapshot.kind != Kind::View || chain.len() == 1 {
+                    let path = self.directories.fs(id);
+                    mounts.layers.push(LayerPlan::Directory(path));
+                }
             }
+            let packed = snapshot.layer.clone().map(LayerPlan::Packed);
+            mounts.layers.extend(packed);
         }
         Ok(mounts)
     }

@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 
 use super::chain::{commit_chain, find};
-use super::directory::failed_call;
-use super::{SnapshotError, Snapshots, usage};
+use super::{SnapshotError, Snapshots};
 use crate::labels;
 use crate::meta::{Kind, SnapshotId, SnapshotRecord};
 use crate::oci::{ChainId, DiffId};
@@ -19,8 +18,7 @@ impl Snapshots {
         id: SnapshotId,
         diff_id: &DiffId,
     ) -> Result<(), SnapshotError> {
-        let path = self.layers.path(diff_id);
-        let usage = usage::measure(&path).map_err(failed_call("measure", &path))?;
+        let usage = self.layer_usage(diff_id)?;
         self.meta.write(|transaction| {
             let committed = find(transaction, &self.namespace, name)?;
             if committed.kind != Kind::Committed {
@@ -44,8 +42,7 @@ impl Snapshots {
     /// has the name that it would have as the first layer of an image, and stays when no
     /// image has it.
     pub(crate) fn commit_layer(&self, diff_id: &DiffId) -> Result<(), SnapshotError> {
-        let path = self.layers.path(diff_id);
-        let usage = usage::measure(&path).map_err(failed_call("measure", &path))?;
+        let usage = self.layer_usage(diff_id)?;
         let chain = std::slice::from_ref(diff_id);
         self.meta.write(|transaction| {
             commit_chain(transaction, &self.namespace, chain)?;

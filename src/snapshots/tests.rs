@@ -10,6 +10,7 @@ use crate::filter::Filter;
 use crate::layers::LayerPlan;
 use crate::oci::{ChainId, DiffId, Digest};
 
+mod applied;
 mod leftovers;
 mod life;
 

@@ -4,6 +4,7 @@
 
 mod calls;
 mod content;
+mod diff;
 mod server;
 mod snapshots;
 mod views;

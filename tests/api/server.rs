@@ -73,6 +73,10 @@ impl Server {
         SnapshotsClient::new(self.channel().await)
     }
 
+    pub(crate) fn store(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.directory.path().join("run/socket")
     }

@@ -66,13 +66,13 @@ impl Snapshots {
         self.0.remove(request(remove)).await.map(drop)
     }
 
-    async fn stat(&mut self, key: &str) -> Result<Info, Status> {
+    pub(crate) async fn stat(&mut self, key: &str) -> Result<Info, Status> {
         let (snapshotter, key) = (mica(), key.to_owned());
         let stat = StatSnapshotRequest { snapshotter, key };
         Ok(self.0.stat(request(stat)).await?.into_inner().info.unwrap())
     }
 
-    async fn names(&mut self, filters: &[&str]) -> Result<Vec<String>, Status> {
+    pub(crate) async fn names(&mut self, filters: &[&str]) -> Result<Vec<String>, Status> {
         let list = ListSnapshotsRequest {
             snapshotter: mica(),
             filters: filters.iter().map(|filter| (*filter).to_owned()).collect(),
