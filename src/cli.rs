@@ -26,6 +26,7 @@ mod prune;
 mod pull;
 mod push;
 mod registry;
+mod run;
 mod serve;
 mod snapshot;
 
@@ -100,6 +101,11 @@ pub fn main() -> ExitCode {
             let call = Call::of(name, words.collect());
             return exit(serve_overlay(&call).map_err(CliError::from));
         }
+        Some(word) => {
+            if let Some(status) = run::inner(&word, words) {
+                return status;
+            }
+        }
         _ => {}
     }
     if let Some(call) = Call::detect(std::env::args_os()) {
@@ -125,7 +131,7 @@ fn exit(result: Result<(), CliError>) -> ExitCode {
         Err(error) if error.is_closed_output() => ExitCode::SUCCESS,
         Err(error) => {
             error::report(&error);
-            ExitCode::FAILURE
+            ExitCode::from(error.status())
         }
     }
 }
@@ -142,6 +148,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Mount(mount) => mount::run(session()?, mount),
         Command::Umount(umount) => mount::umount(&session()?, umount),
         Command::Mounts => mount::list(&session()?),
+        Command::Run(arguments) => run::run(session, arguments),
         Command::Overlay(overlay) => overlay::run(&overlay.call()),
         Command::Images(images) => image::list(&session()?, images),
         Command::Image(command) => and_collect(&session()?, |session| image::run(session, command)),

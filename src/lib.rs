@@ -33,6 +33,7 @@ mod publish;
 pub mod pull;
 pub mod push;
 pub mod registry;
+pub mod run;
 pub mod serve;
 pub mod snapshots;
 pub mod source;

@@ -16,6 +16,7 @@ mod start;
 mod stop;
 
 pub use crate::layers::LayerPlan;
+pub(crate) use child::{Holds, open};
 pub use child::{serve_child, serve_here};
 pub use plan::{AccessMode, MountPlan, TransportMode, UpperPlan, XattrMode};
 pub use record::{MountRecord, Records};

@@ -1,7 +1,12 @@
 //! The only unsafe code of this crate.
 #![expect(unsafe_code, reason = "a system call that has no safe wrapper")]
 
-use rustix::io::Errno;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use rustix::io::{Errno, FdFlags};
+use rustix::thread::UnshareFlags;
 
 /// Closes every descriptor above the standard ones: what a careless caller left open
 /// must not live as long as a mount does.
@@ -10,9 +15,69 @@ use rustix::io::Errno;
 pub(crate) fn close_inherited() -> Result<(), Errno> {
     // SAFETY: nothing in this process owns a descriptor yet, as the caller promises.
     let result = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, 0_u32) };
-    if result < 0 {
-        let error = std::io::Error::last_os_error();
-        return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
+    checked(result).map(drop)
+}
+
+/// Gives this process namespaces of its own (unshare(2)).
+///
+/// For a new user namespace it must have a single thread, or the kernel refuses.
+pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
+    // SAFETY: of all flags only FILES can take a descriptor away from a thread, and it is
+    // masked out.
+    unsafe { rustix::thread::unshare_unsafe(flags.difference(UnshareFlags::FILES)) }
+}
+
+/// Has `steps` done in the child that a command starts, right before it becomes the other
+/// program.
+///
+/// The steps are system calls alone: they may not allocate where this process has threads.
+pub(crate) fn before_exec(
+    command: &mut Command,
+    steps: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static,
+) {
+    // SAFETY: the steps take no lock that another thread could have held at the fork, as the
+    // caller promises.
+    unsafe { command.pre_exec(steps) };
+}
+
+/// Takes over a descriptor that this process was started with, by its number.
+///
+/// Must be called at most once for a number, before anything else can have got it.
+pub(crate) fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
+    // SAFETY: as the caller promises, nobody else owns the number; where it is not open, it is
+    // given up again at once.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    match rustix::io::fcntl_setfd(&descriptor, FdFlags::CLOEXEC) {
+        Ok(()) => Ok(descriptor),
+        Err(errno) => {
+            let _not_open = descriptor.into_raw_fd();
+            Err(errno)
+        }
     }
-    Ok(())
+}
+
+/// Makes a tree of mounts read-only, with all that is mounted in it.
+pub(crate) fn make_read_only(tree: BorrowedFd<'_>) -> Result<(), Errno> {
+    let attributes = [libc::MOUNT_ATTR_RDONLY, 0, 0, 0];
+    // SAFETY: the structure is `struct mount_attr` of `linux/mount.h`, four 64-bit numbers that
+    // the kernel only reads, of the size that is given; the path is empty.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        )
+    };
+    checked(result).map(drop)
+}
+
+fn checked(result: libc::c_long) -> Result<libc::c_long, Errno> {
+    if result >= 0 {
+        return Ok(result);
+    }
+    let error = std::io::Error::last_os_error();
+    Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }

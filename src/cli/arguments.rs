@@ -8,6 +8,7 @@ mod lease;
 mod namespace;
 mod prune;
 mod pull;
+mod run;
 mod select;
 mod transfer;
 
@@ -30,6 +31,7 @@ pub(super) use lease::{LeaseCommand, ResourceArguments};
 pub(super) use namespace::NamespaceCommand;
 pub(super) use prune::PruneArguments;
 pub(super) use pull::{PullArguments, UnpackArguments};
+pub(super) use run::{ProcessArguments, RunArguments};
 pub(super) use select::FilterArguments;
 pub(super) use transfer::{
     ExportArguments, FormatArgument, ImageCommitArguments, ImportArguments, PushArguments,
@@ -77,6 +79,8 @@ pub(super) enum Command {
     Umount(UmountArguments),
     /// List mounts
     Mounts,
+    /// Run a command in the root file system of an image
+    Run(RunArguments),
     /// Show directories as one, called as fuse-overlayfs is
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Overlay(OverlayArguments),

@@ -21,11 +21,13 @@ use crate::leases::LeaseError;
 use crate::meta::{Damage, MetaError};
 use crate::mounts::MountsError;
 use crate::namespaces::NamespaceError;
+use crate::oci::Platform;
 use crate::overlay::OverlayError;
 use crate::prune::PruneError;
 use crate::pull::PullError;
 use crate::push::PushError;
 use crate::registry;
+use crate::run::{FAILED, RunError};
 use crate::serve::ServeError;
 use crate::snapshots::SnapshotError;
 use crate::source::SourceError;
@@ -113,6 +115,15 @@ pub(super) enum CliError {
     Input(#[source] io::Error),
     #[error("a name is for one image, and there are {0}")]
     Names(usize),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    NotRun(Box<CliError>),
+    #[error("image {image:?} is for {}, not for {}", platforms.0, platforms.1)]
+    Platform {
+        image: String,
+        platforms: Box<(Platform, Platform)>,
+    },
 }
 
 impl CliError {
@@ -155,6 +166,11 @@ impl CliError {
             Self::Terminal => Some("name a file by -o, or send stdout to one"),
             Self::Serve(error) => error.hint(),
             Self::Mounts(error) => error.hint(),
+            Self::Run(error) => error.hint(),
+            Self::NotRun(error) => error.hint(),
+            Self::Platform { .. } => {
+                Some("pull it for this machine, or run it all the same with its own --platform")
+            }
             Self::Overlay(error) => error.hint(),
             Self::NotAsked(_) => Some("`--dry-run` lists them, `--yes` removes them"),
             Self::Key(_) => Some("name the snapshot by --key"),
@@ -184,6 +200,20 @@ impl From<CheckError> for CliError {
 impl From<PullError> for CliError {
     fn from(error: PullError) -> Self {
         Self::Pull(Box::new(error))
+    }
+}
+
+impl CliError {
+    /// Returns the status that the program ends with.
+    pub(super) fn status(&self) -> u8 {
+        match self {
+            Self::Run(error) => error.status(),
+            Self::NotRun(error) => match **error {
+                Self::Run(ref error) => error.status(),
+                _ => FAILED,
+            },
+            _ => 1,
+        }
     }
 }
 

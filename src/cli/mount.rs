@@ -13,7 +13,7 @@ use crate::images::{Contents, ImageError};
 use crate::layers::LayerPlan;
 use crate::meta::{ImageRecord, Kind};
 use crate::mounts::{self, AccessMode, MountPlan, MountRecord, MountsError, Records};
-use crate::oci::DiffId;
+use crate::oci::{DiffId, Platform};
 use crate::pull::{Observer, Unpack, mend, unpack};
 use crate::registry;
 use crate::snapshots::{BASE_LABEL, SnapshotError, SnapshotMounts};
@@ -197,6 +197,15 @@ pub(super) fn list(session: &Session) -> Result<(), CliError> {
 
 /// Finds an image by any of its names, or a snapshot by its whole name.
 pub(super) fn resolve(session: &Session, what: &str) -> Result<Named, CliError> {
+    resolve_for(session, what, &Platform::host())
+}
+
+/// As [`resolve`], of an image for several platforms the one for `platform`.
+pub(super) fn resolve_for(
+    session: &Session,
+    what: &str,
+    platform: &Platform,
+) -> Result<Named, CliError> {
     let image = match session.images().resolve(what) {
         Ok(image) => image,
         Err(not_found @ ImageError::NotFound(_)) => {
@@ -213,7 +222,7 @@ pub(super) fn resolve(session: &Session, what: &str) -> Result<Named, CliError> 
         }
         Err(error) => return Err(error.into()),
     };
-    let contents = session.images().contents(&image)?;
+    let contents = session.images().contents_for(&image, platform)?;
     let diff_ids = contents.config.diff_ids().iter().rev().cloned();
     let shown = SnapshotMounts {
         layers: diff_ids.map(LayerPlan::Packed).collect(),

@@ -37,7 +37,7 @@ struct Served {
 
 /// What keeps all that is shown in the store.
 #[derive(Debug)]
-struct Holds {
+pub(crate) struct Holds {
     _layers: layers::Hold,
     _snapshots: Vec<snapshots::Hold>,
 }
@@ -135,7 +135,7 @@ fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
 }
 
 /// Holds what the plan names in the store, then opens it.
-fn open(plan: &MountPlan) -> Result<(Tree, Holds), MountsError> {
+pub(crate) fn open(plan: &MountPlan) -> Result<(Tree, Holds), MountsError> {
     let store = Store::open(&plan.store)?;
     let holds = hold(plan, &store)?;
     // By descriptor, so that a mount point above a directory layer does not matter.
