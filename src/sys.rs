@@ -1,6 +1,7 @@
 //! The only unsafe code of this crate.
 #![expect(unsafe_code, reason = "a system call that has no safe wrapper")]
 
+use std::ffi::{CStr, CString, c_char};
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -80,4 +81,21 @@ fn checked(result: libc::c_long) -> Result<libc::c_long, Errno> {
     }
     let error = std::io::Error::last_os_error();
     Err(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+/// Becomes another program (execve(2)); returns only if that fails.
+///
+/// Unlike `execvp`, which the standard library calls, it takes no file of an unknown form for a
+/// script.
+pub(crate) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
+    let pointers = |words: &[CString]| -> Vec<*const c_char> {
+        let ends = words.iter().map(|word| word.as_ptr());
+        ends.chain([std::ptr::null()]).collect()
+    };
+    let (arguments, environment) = (pointers(arguments), pointers(environment));
+    // SAFETY: all strings end with NUL, and both arrays of pointers with a null, and they live
+    // until the call returns.
+    let result =
+        unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
+    checked(result.into()).err().unwrap_or(Errno::IO)
 }

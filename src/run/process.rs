@@ -1,12 +1,11 @@
 //! The command itself: found, and started as whom it is to be.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, NulError, OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -51,11 +50,6 @@ pub(super) fn start(
     enter(&plan.directory)?;
     let program = find(name, variable(&environment, "PATH"))?;
     let mut command = Command::new(&program);
-    command
-        .arg0(name)
-        .args(plan.arguments.iter().skip(1))
-        .env_clear()
-        .envs(environment);
     if let Some(terminal) = terminal {
         let handle = || terminal.try_clone().map(Stdio::from);
         let failed = failed("duplicate", "/dev/console");
@@ -67,12 +61,14 @@ pub(super) fn start(
         }
     }
     let (has_terminal, identity) = (terminal.is_some(), Identity::of(ids, user)?);
+    let image = Image::of(&program, &plan.arguments, &environment)?;
     sys::before_exec(&mut command, move || {
         rustix::process::setsid()?;
         if has_terminal {
             rustix::process::ioctl_tiocsctty(io::stdin().as_fd())?;
         }
-        identity.assume()
+        identity.assume()?;
+        Err(image.execute())
     });
     command.spawn().map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => RunError::NotFound(name.clone()),
@@ -81,6 +77,41 @@ pub(super) fn start(
             source,
         },
     })
+}
+
+/// A program with its arguments and environment, as the kernel takes them.
+#[derive(Debug)]
+struct Image {
+    program: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+}
+
+impl Image {
+    fn of(
+        program: &Path,
+        arguments: &[OsString],
+        environment: &[(OsString, OsString)],
+    ) -> Result<Self, RunError> {
+        let refused = |error: NulError| failed("start", program)(error.into());
+        let words = |words: &mut dyn Iterator<Item = Vec<u8>>| {
+            let words: Result<Vec<CString>, NulError> = words.map(CString::new).collect();
+            words.map_err(refused)
+        };
+        let variable = |(name, value): &(OsString, OsString)| {
+            [name.as_bytes(), b"=", value.as_bytes()].concat()
+        };
+        let name = program.as_os_str().as_bytes();
+        Ok(Self {
+            program: CString::new(name).map_err(refused)?,
+            arguments: words(&mut arguments.iter().map(|word| word.as_bytes().to_vec()))?,
+            environment: words(&mut environment.iter().map(variable))?,
+        })
+    }
+
+    fn execute(&self) -> io::Error {
+        sys::execute(&self.program, &self.arguments, &self.environment).into()
+    }
 }
 
 /// Changes to the directory to start in, and makes it where that can be done.
