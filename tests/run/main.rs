@@ -147,7 +147,7 @@ fn what_is_written_is_thrown_away_or_kept() {
         );
         let changed = stage.done(&["diff", "work"]);
         assert_eq!(changed, "D /bin/plain\nA /etc/new\n", "{who:?}");
-        let again = stage.done(&["run", "work", "cat", "/etc/new"]);
+        let again = stage.done(&["run", "work", "cat /etc/new"]);
         assert_eq!(again, "new\n", "{who:?}: a snapshot is run as an image is");
         let taken = run(&["--rw", "--keep", "work"], write);
         assert_eq!(taken.status.code(), Some(125), "{who:?}: the name is taken");
