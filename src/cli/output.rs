@@ -50,9 +50,12 @@ impl Output {
         if self.is_json {
             return Self::json(&records);
         }
-        let mut rows = vec![header.map(str::to_owned)];
-        rows.extend(records.iter().map(row));
-        Self::write(table(&rows).as_bytes())
+        let mut table = Table::new();
+        table.push(&header);
+        for record in records {
+            table.push(&row(record));
+        }
+        Self::write(table.aligned().as_bytes())
     }
 
     /// Prints one record as JSON, or as lines of a name and a value.
@@ -64,11 +67,11 @@ impl Output {
         if self.is_json {
             return Self::json(record);
         }
-        let rows: Vec<_> = lines
-            .into_iter()
-            .map(|(name, value)| [format!("{name}:"), value])
-            .collect();
-        Self::write(table(&rows).as_bytes())
+        let mut table = Table::new();
+        for (name, value) in lines {
+            table.push(&[format!("{name}:"), value]);
+        }
+        Self::write(table.aligned().as_bytes())
     }
 
     /// Copies bytes as they are.
@@ -86,29 +89,52 @@ impl Output {
     }
 }
 
-/// Aligns columns; the last is as wide as it likes.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
+/// Rows whose columns are aligned; the last is as wide as it likes.
+struct Table<const N: usize> {
+    /// All cells, one after the other: tens of thousands of rows are usual.
+    text: String,
+    /// Of each cell the end in `text`, and its characters.
+    cells: Vec<(usize, usize)>,
+    widths: [usize; N],
+}
+
+impl<const N: usize> Table<N> {
+    fn new() -> Self {
+        Self {
+            text: String::new(),
+            cells: Vec::new(),
+            widths: [0; N],
         }
     }
-    let mut text = String::new();
-    for row in rows {
-        // Spaces are owed to a cell only once another one follows.
-        let mut owed = 0;
-        for (cell, width) in row.iter().zip(widths) {
-            if !cell.is_empty() {
-                text.extend(std::iter::repeat_n(' ', owed));
-                text.push_str(cell);
-                owed = 0;
+
+    fn push(&mut self, row: &[impl AsRef<str>; N]) {
+        for (width, cell) in self.widths.iter_mut().zip(row) {
+            let characters = cell.as_ref().chars().count();
+            *width = characters.max(*width);
+            self.text.push_str(cell.as_ref());
+            self.cells.push((self.text.len(), characters));
+        }
+    }
+
+    fn aligned(&self) -> String {
+        let mut aligned = String::with_capacity(2 * self.text.len());
+        let mut start = 0;
+        for row in self.cells.chunks(N) {
+            // Spaces are owed to a cell only once another one follows.
+            let mut owed = 0;
+            for ((end, characters), width) in row.iter().zip(self.widths) {
+                if *end > start {
+                    aligned.extend(std::iter::repeat_n(' ', owed));
+                    aligned.push_str(self.text.get(start..*end).unwrap_or_default());
+                    owed = 0;
+                }
+                owed += width - characters + 2;
+                start = *end;
             }
-            owed += width - cell.chars().count() + 2;
+            aligned.push('\n');
         }
-        text.push('\n');
+        aligned
     }
-    text
 }
 
 /// Returns labels as `key=value` pairs.
@@ -116,11 +142,14 @@ pub(super) fn labels(labels: &crate::meta::Labels) -> String {
     if labels.is_empty() {
         return "-".to_owned();
     }
-    let pairs: Vec<String> = labels
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    pairs.join(",")
+    let mut text = String::new();
+    for (key, value) in labels {
+        let comma = if text.is_empty() { "" } else { "," };
+        for part in [comma, key, "=", value] {
+            text.push_str(part);
+        }
+    }
+    text
 }
 
 /// Returns a time to the second.
@@ -139,7 +168,15 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_and_lines_have_no_trailing_space() {
-        let rows = [["A", "NAME", ""], ["long", "x", "-"]].map(|row| row.map(str::to_owned));
-        assert_eq!(table(&rows), "A     NAME\nlong  x     -\n");
+        let mut table = Table::new();
+        for row in [
+            ["A", "NAME", ""],
+            ["long", "x", "-"],
+            ["\u{e9}\u{e9}", "", "y"],
+        ] {
+            table.push(&row);
+        }
+        let expected = "A     NAME\nlong  x     -\n\u{e9}\u{e9}          y\n";
+        assert_eq!(table.aligned(), expected);
     }
 }

@@ -99,6 +99,24 @@ impl Database {
         })
     }
 
+    /// Shows all records whose keys begin with `prefix`, sorted, without copying them; the
+    /// first failure ends it.
+    pub(super) fn visit(
+        &self,
+        prefix: &[u8],
+        mut visitor: impl FnMut(&[u8], &[u8]) -> Result<(), MetaError>,
+    ) -> Result<(), MetaError> {
+        self.call("read", |db| {
+            for entry in db.scan_prefix(prefix) {
+                let (key, value) = entry?;
+                if let Err(error) = visitor(&key, &value) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(()))
+        })?
+    }
+
     /// Applies changes all at once; they are on the disk when this returns.
     pub(super) fn apply(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), MetaError> {
         let mut batch = sled::Batch::default();

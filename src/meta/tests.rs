@@ -54,6 +54,51 @@ fn a_transaction_sees_its_own_changes_and_commits_them_at_once() {
     assert!(images.is_empty(), "kinds do not mix");
 }
 
+/// Why, what is put, what is removed, and what is listed then.
+type Case = (
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+    &'static [&'static str],
+);
+
+#[test]
+fn a_list_is_sorted_whatever_was_written_before_and_in_the_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let meta = meta(&dir);
+    let ns = Namespace::default();
+    let stored = ["b", "d", "f"];
+    meta.write(|t| stored.iter().try_for_each(|n| t.put(&ns, n, &snapshot(n))))
+        .unwrap();
+    let table: [Case; 5] = [
+        ("nothing", &[], &[], &["b", "d", "f"]),
+        (
+            "around and between",
+            &["a", "c", "g"],
+            &[],
+            &["a", "b", "c", "d", "f", "g"],
+        ),
+        ("the same names", &["b", "f"], &[], &["b", "d", "f"]),
+        ("removed, known and not", &[], &["a", "d", "g"], &["b", "f"]),
+        ("all", &["a", "e"], &["b", "d", "f"], &["a", "e"]),
+    ];
+    for (why, put, removed, expected) in table {
+        let list = |t: &Transaction| {
+            put.iter().try_for_each(|n| t.put(&ns, n, &snapshot(n)))?;
+            removed
+                .iter()
+                .try_for_each(|n| t.remove::<SnapshotRecord>(&ns, n))?;
+            t.list::<SnapshotRecord>(&ns)
+        };
+        let found = meta
+            .read(list)
+            .unwrap()
+            .into_iter()
+            .map(|record| record.name);
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{why}");
+    }
+}
+
 #[test]
 fn a_failed_transaction_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -54,22 +54,25 @@ impl<'d> Transaction<'d> {
     /// Returns all records of one kind, in the order of their names.
     pub(crate) fn list<R: Record>(&self, namespace: &Namespace) -> Result<Vec<R>, MetaError> {
         let prefix = R::TABLE.prefix(namespace);
-        let mut found: BTreeMap<_, _> = self.database.scan(&prefix)?.into_iter().collect();
-        for (key, change) in self
-            .changes
-            .borrow()
-            .iter()
-            .filter(|(key, _)| key.starts_with(&prefix))
-        {
-            match change {
-                Some(bytes) => found.insert(key.clone(), bytes.clone()),
-                None => found.remove(key),
-            };
+        let changes = self.changes.borrow();
+        let mut written = changes
+            .range(prefix.clone()..)
+            .take_while(|(key, _)| key.starts_with(&prefix))
+            .peekable();
+        let mut records = Vec::new();
+        self.database.visit(&prefix, |key, bytes| {
+            while let Some((before, change)) = written.next_if(|(next, _)| next.as_slice() < key) {
+                push(&mut records, before, change.as_deref())?;
+            }
+            match written.next_if(|(next, _)| next.as_slice() == key) {
+                Some((_, change)) => push(&mut records, key, change.as_deref()),
+                None => push(&mut records, key, Some(bytes)),
+            }
+        })?;
+        for (key, change) in written {
+            push(&mut records, key, change.as_deref())?;
         }
-        found
-            .iter()
-            .map(|(key, bytes)| decode(key, bytes))
-            .collect()
+        Ok(records)
     }
 
     /// Says whether there is any record of one kind.
@@ -214,4 +217,16 @@ impl<'d> Transaction<'d> {
     pub(super) fn into_changes(self) -> (Changes, Vec<(Namespace, Event)>) {
         (self.changes.into_inner(), self.events.into_inner())
     }
+}
+
+/// Adds a record, unless it was removed.
+fn push<R: Record>(
+    records: &mut Vec<R>,
+    key: &[u8],
+    bytes: Option<&[u8]>,
+) -> Result<(), MetaError> {
+    if let Some(bytes) = bytes {
+        records.push(decode(key, bytes)?);
+    }
+    Ok(())
 }
