@@ -1,13 +1,13 @@
 //! What can be wrong, in which words, and what a repair does about it.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use thiserror::Error;
 
 use super::files::Listing;
-use crate::meta::{Namespace, SnapshotId, Survey};
+use crate::leases::Resource;
+use crate::meta::{Namespace, SnapshotId, SnapshotRecord, Survey};
 use crate::oci::{DiffId, Digest};
 use crate::store::Store;
 
@@ -201,14 +201,14 @@ impl Fault {
             }
             Self::LayerDamaged { diff_id, .. } => listing.layers.contains(diff_id),
             Self::BlobOrphan { digest } => {
-                let named: BTreeSet<_> = now.content.iter().map(|(_, r)| &r.digest).collect();
-                listing.blobs.contains_key(digest) && !named.contains(digest)
+                let is_recorded = now.content.iter().any(|(_, r)| r.digest == *digest);
+                let is_named = is_recorded || now.leased.contains(&Resource::content(digest));
+                listing.blobs.contains_key(digest) && !is_named
             }
             Self::LayerOrphan { diff_id } => {
-                let is_named = now
-                    .snapshots
-                    .iter()
-                    .any(|(_, r)| r.layer.as_ref() == Some(diff_id));
+                let is_of = |(_, r): &(_, SnapshotRecord)| r.layer.as_ref() == Some(diff_id);
+                let is_recorded = now.snapshots.iter().any(is_of);
+                let is_named = is_recorded || now.leased.contains(&Resource::layer(diff_id));
                 listing.layers.contains(diff_id) && !is_named
             }
             Self::DirectoryOrphan { id } => {

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use super::CheckError;
 use super::fault::Fault;
 use crate::gc::INGEST_LIFE;
+use crate::leases::Resource;
 use crate::meta::{Kind, SnapshotId, Survey};
 use crate::oci::{DiffId, Digest};
 use crate::snapshots::Directories;
@@ -65,6 +66,13 @@ pub(super) fn compare(
     listing: &Listing,
 ) -> Result<Vec<Fault>, CheckError> {
     let mut faults = listing.others.clone();
+    compare_blobs(survey, listing, &mut faults);
+    compare_layers(survey, listing, &mut faults);
+    compare_directories(store, survey, listing, &mut faults)?;
+    Ok(faults)
+}
+
+fn compare_blobs(survey: &Survey, listing: &Listing, faults: &mut Vec<Fault>) {
     let mut unnamed = listing.blobs.clone();
     for (namespace, record) in &survey.content {
         let (namespace, digest) = (namespace.clone(), record.digest.clone());
@@ -80,19 +88,37 @@ pub(super) fn compare(
             Some(_) => {}
         }
     }
+    unnamed.retain(|digest, _| !survey.leased.contains(&Resource::content(digest)));
     let orphans = unnamed.into_keys();
     faults.extend(orphans.map(|digest| Fault::BlobOrphan { digest }));
-    let (mut layers, mut directories) = (listing.layers.clone(), listing.directories.clone());
-    for (namespace, record) in &survey.snapshots {
+}
+
+fn compare_layers(survey: &Survey, listing: &Listing, faults: &mut Vec<Fault>) {
+    let mut unnamed = listing.layers.clone();
+    for (_, record) in &survey.snapshots {
         if let Some(diff_id) = &record.layer
-            && !layers.remove(diff_id)
+            && !unnamed.remove(diff_id)
             && !listing.layers.contains(diff_id)
         {
             let (diff_id, name) = (diff_id.clone(), record.name.clone());
             faults.push(Fault::LayerMissing { diff_id, name });
         }
+    }
+    unnamed.retain(|diff_id| !survey.leased.contains(&Resource::layer(diff_id)));
+    let orphans = unnamed.into_iter();
+    faults.extend(orphans.map(|diff_id| Fault::LayerOrphan { diff_id }));
+}
+
+fn compare_directories(
+    store: &Store,
+    survey: &Survey,
+    listing: &Listing,
+    faults: &mut Vec<Fault>,
+) -> Result<(), CheckError> {
+    let mut unnamed = listing.directories.clone();
+    for (namespace, record) in &survey.snapshots {
         let Some(id) = record.id else { continue };
-        directories.remove(&id);
+        unnamed.remove(&id);
         let (namespace, name) = (namespace.clone(), record.name.clone());
         let directories = Directories::new(store.root());
         if let Some(part) = directories.missing_part(id, record.kind == Kind::Active)? {
@@ -110,17 +136,9 @@ pub(super) fn compare(
             });
         }
     }
-    faults.extend(
-        layers
-            .into_iter()
-            .map(|diff_id| Fault::LayerOrphan { diff_id }),
-    );
-    faults.extend(
-        directories
-            .into_iter()
-            .map(|id| Fault::DirectoryOrphan { id }),
-    );
-    Ok(faults)
+    let orphans = unnamed.into_iter();
+    faults.extend(orphans.map(|id| Fault::DirectoryOrphan { id }));
+    Ok(())
 }
 
 /// Returns what is named by a digest in the directories of the algorithms.

@@ -1,6 +1,6 @@
 //! All records at once, for those who look for damage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Namespace;
 use super::database::Database;
@@ -8,9 +8,10 @@ use super::journal::Journal;
 use super::key::{Table, parse, shown};
 use super::record::{Record, decode};
 use super::{
-    CommitCounter, ContentRecord, ImageRecord, Meta, MetaError, SnapshotCounter, SnapshotId,
-    SnapshotRecord, failed,
+    CommitCounter, ContentRecord, ImageRecord, LeaseRecord, Meta, MetaError, SnapshotCounter,
+    SnapshotId, SnapshotRecord, failed,
 };
+use crate::leases::Resource;
 
 /// What the database holds, of all namespaces, and what is wrong with it.
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ pub(crate) struct Survey {
     pub(crate) images: Vec<(Namespace, ImageRecord)>,
     pub(crate) snapshots: Vec<(Namespace, SnapshotRecord)>,
     pub(crate) content: Vec<(Namespace, ContentRecord)>,
+    /// What leases keep.
+    pub(crate) leased: BTreeSet<Resource>,
     /// The highest number that a snapshot's directory was given.
     pub(crate) last: Option<SnapshotId>,
     /// Records that cannot be decoded, and why.
@@ -79,8 +82,11 @@ impl Survey {
             }
             Table::Content => read(key, bytes).map(|record| self.content.push((namespace, record))),
             Table::Counters => self.count(key, bytes),
-            // Other parts read these by themselves.
-            Table::Leases | Table::Namespaces => Ok(()),
+            Table::Leases => {
+                read(key, bytes).map(|record: LeaseRecord| self.leased.extend(record.resources))
+            }
+            // Others read these by themselves.
+            Table::Namespaces => Ok(()),
         };
         if let Err(error) = sorted {
             self.damaged.push((shown(key), error));

@@ -170,6 +170,22 @@ fn orphans_are_no_damage_and_are_removed() {
 }
 
 #[test]
+fn what_a_lease_keeps_is_no_orphan() {
+    let store = Stocked::new();
+    let mica = &store.mica;
+    mica.ok(["lease", "create", "--id", "kept"]);
+    let layer = store.layout.diff_ids[0].to_string();
+    let blob = store.layout.layers[0].digest.to_string();
+    mica.ok(["lease", "add", "kept", "layers", &layer]);
+    mica.ok(["lease", "add", "kept", "content", &blob]);
+    mica.ok(["snapshot", "rm", "on-mine", "mine"]);
+    let image = &mica.json(["images"])[0]["name"];
+    mica.ok(["image", "rm", image.as_str().unwrap()]);
+    assert!(store.layer(0).exists() && store.blob(0).exists());
+    assert_eq!(store.check(None), (vec![], Some(0)));
+}
+
+#[test]
 fn a_pull_heals_what_is_missing() {
     let store = Stocked::new();
     fs::remove_dir_all(store.layer(0)).unwrap();
