@@ -80,6 +80,16 @@ pub enum LayerError {
     /// The index is not the one that the data yields.
     #[error("the index of layer {0} does not belong to its data")]
     Index(DiffId),
+    /// There is more or less data than the index says.
+    #[error("layer {diff_id} has {found} bytes of data, its index says {expected}")]
+    Length {
+        /// The layer.
+        diff_id: DiffId,
+        /// The bytes that there are to be.
+        expected: u64,
+        /// The bytes that there are.
+        found: u64,
+    },
     /// The archive or the packed layer cannot be used.
     #[error("layer {diff_id}")]
     Packed {

@@ -266,7 +266,9 @@ async fn complete(
 ) -> Result<(Plan, bool), PullError> {
     let (context, options) = (Arc::clone(context), options.clone());
     let look = move || {
-        let is_complete = complete::is_complete(&context, &plan, &options)?;
+        let mut plan = plan;
+        plan.lost = complete::lost(&context, &plan, &options)?;
+        let is_complete = complete::renew(&context, &plan, &options)?;
         for layer in plan.unpacked_layers().filter(|_| is_complete) {
             context.observer.tell(&layer.digest, State::Exists);
         }
@@ -341,7 +343,8 @@ async fn bring(context: &Arc<Context>, plan: &Plan) -> Result<(), PullError> {
         .collect();
     for descriptor in plan.blobs() {
         let digest = &descriptor.digest;
-        if unpacked.contains(digest) || configs.contains(digest) {
+        let is_lost = plan.lost.iter().any(|lost| lost.digest == *digest);
+        if unpacked.contains(digest) && !is_lost || configs.contains(digest) {
             continue;
         }
         context.observer.tell(digest, State::Waiting);

@@ -25,8 +25,8 @@ const MAX_ROUNDS: usize = 10;
 pub async fn repair(
     store: &Arc<Store>,
     found: &Report,
+    registry: &registry::Options,
 ) -> Result<(Report, Vec<String>), CheckError> {
-    let mut failures = Vec::new();
     for finding in &found.findings {
         if let Fault::BlobDamaged { digest, .. } = &finding.fault {
             let path = store.content().path(digest);
@@ -40,8 +40,15 @@ pub async fn repair(
     let (survey, ()) = store.meta().survey(|| ())?;
     records(store, found, &survey)?;
     directories(store, found, &survey)?;
-    blobs(store, found, &survey, &mut failures).await?;
-    layers(store, found, &survey, &mut failures).await?;
+    let mut repair = Repair {
+        store,
+        survey: &survey,
+        registry,
+        failures: Vec::new(),
+    };
+    repair.blobs(found).await?;
+    repair.layers(found).await?;
+    let mut failures = repair.failures;
     let has_orphans = found
         .findings
         .iter()
@@ -154,111 +161,113 @@ fn directories(store: &Store, found: &Report, survey: &Survey) -> Result<(), Che
     Ok(())
 }
 
-/// Makes layers again.
-async fn layers(
-    store: &Arc<Store>,
-    found: &Report,
-    survey: &Survey,
-    failures: &mut Vec<String>,
-) -> Result<(), CheckError> {
-    let mut wanted: BTreeSet<DiffId> = BTreeSet::new();
-    for finding in &found.findings {
-        match &finding.fault {
-            Fault::LayerMissing { diff_id, .. } => drop(wanted.insert(diff_id.clone())),
-            Fault::LayerDamaged { diff_id, .. } => {
-                let _lock = store.layers().lock(diff_id).await?;
-                let (again, of) = (Arc::clone(store), diff_id.clone());
-                let remade = move || again.layers().remake(&of);
-                if !tokio::task::spawn_blocking(remade)
-                    .await
-                    .unwrap_or(Ok(false))?
-                {
-                    wanted.insert(diff_id.clone());
-                }
-            }
-            _ => {}
-        }
-    }
-    for (namespace, image) in &survey.images {
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let parts = documents::parts(&store.content(), image)?;
-        if !wanted
-            .iter()
-            .any(|diff_id| !parts.blobs_of(diff_id).is_empty())
-        {
-            continue;
-        }
-        match mend(store, namespace, image).await {
-            Ok(()) => wanted.retain(|diff_id| parts.blobs_of(diff_id).is_empty()),
-            Err(error) => failures.push(format!("{}: {error}", image.name)),
-        }
-    }
-    Ok(())
+/// What is fetched and unpacked again.
+struct Repair<'r> {
+    store: &'r Arc<Store>,
+    survey: &'r Survey,
+    /// How to talk to the registries that images came from.
+    registry: &'r registry::Options,
+    /// Why something could not be.
+    failures: Vec<String>,
 }
 
-/// Unpacks layers of an image again, from blobs that are fetched if need be.
-async fn mend(
-    store: &Arc<Store>,
-    namespace: &Namespace,
-    image: &ImageRecord,
-) -> Result<(), CheckError> {
-    let images = Images::new(store.meta(), store.content(), namespace.clone());
-    let contents = images.contents(image)?;
-    let registry = registry::Options::default();
-    let work = Unpack {
-        image,
-        contents: &contents,
-        namespace,
-        registry: &registry,
-        observer: Observer::default(),
-    };
-    pull::mend(store, &work).await.map_err(Box::new)?;
-    Ok(())
-}
-
-/// Fetches blobs again that images lead to: documents first, since they lead to more.
-async fn blobs(
-    store: &Arc<Store>,
-    found: &Report,
-    survey: &Survey,
-    failures: &mut Vec<String>,
-) -> Result<(), CheckError> {
-    let mut lost: BTreeSet<&Digest> = BTreeSet::new();
-    let mut of_images: BTreeSet<&str> = BTreeSet::new();
-    for finding in &found.findings {
-        match &finding.fault {
-            Fault::BlobMissing { digest, .. } | Fault::BlobDamaged { digest, .. } => {
-                lost.insert(digest);
-            }
-            Fault::Image { name, .. } => drop(of_images.insert(name.as_str())),
-            _ => {}
-        }
-    }
-    for (namespace, image) in &survey.images {
-        // An index, a manifest and its config hide each other.
-        for _ in 0..MAX_ROUNDS {
-            let mut wanted = Vec::new();
-            let parts = documents::parts(&store.content(), image)?;
-            for (digest, descriptor) in &parts.blobs {
-                let is_wanted = lost.contains(digest)
-                    || of_images.contains(image.name.as_str()) && parts.is_needed(image, digest);
-                if is_wanted && store.content().size(digest)? != Some(descriptor.size) {
-                    wanted.push(descriptor.clone());
+impl Repair<'_> {
+    /// Makes layers again.
+    async fn layers(&mut self, found: &Report) -> Result<(), CheckError> {
+        let store = self.store;
+        let mut wanted: BTreeSet<DiffId> = BTreeSet::new();
+        for finding in &found.findings {
+            match &finding.fault {
+                Fault::LayerMissing { diff_id, .. } => drop(wanted.insert(diff_id.clone())),
+                Fault::LayerDamaged { diff_id, .. } => {
+                    let _lock = store.layers().lock(diff_id).await?;
+                    let (again, of) = (Arc::clone(store), diff_id.clone());
+                    let remade = move || again.layers().remake(&of);
+                    if !tokio::task::spawn_blocking(remade)
+                        .await
+                        .unwrap_or(Ok(false))?
+                    {
+                        wanted.insert(diff_id.clone());
+                    }
                 }
+                _ => {}
             }
+        }
+        for (namespace, image) in &self.survey.images {
             if wanted.is_empty() {
-                break;
+                return Ok(());
             }
-            let (registry, observer) = (registry::Options::default(), Observer::default());
-            let fetched =
-                pull::fetch_blobs(store, namespace, image, &wanted, &registry, &observer).await;
-            if let Err(error) = fetched {
-                failures.push(format!("{}: {error}", image.name));
-                break;
+            let parts = documents::parts(&store.content(), image)?;
+            if !wanted
+                .iter()
+                .any(|diff_id| !parts.blobs_of(diff_id).is_empty())
+            {
+                continue;
+            }
+            match self.mend(namespace, image).await {
+                Ok(()) => wanted.retain(|diff_id| parts.blobs_of(diff_id).is_empty()),
+                Err(error) => self.failures.push(format!("{}: {error}", image.name)),
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Unpacks layers of an image again, from blobs that are fetched if need be.
+    async fn mend(&self, namespace: &Namespace, image: &ImageRecord) -> Result<(), CheckError> {
+        let store = self.store;
+        let images = Images::new(store.meta(), store.content(), namespace.clone());
+        let contents = images.contents(image)?;
+        let work = Unpack {
+            image,
+            contents: &contents,
+            namespace,
+            registry: self.registry,
+            observer: Observer::default(),
+        };
+        pull::mend(store, &work).await.map_err(Box::new)?;
+        Ok(())
+    }
+
+    /// Fetches blobs again that images lead to: documents first, since they lead to more.
+    async fn blobs(&mut self, found: &Report) -> Result<(), CheckError> {
+        let store = self.store;
+        let mut lost: BTreeSet<&Digest> = BTreeSet::new();
+        let mut of_images: BTreeSet<&str> = BTreeSet::new();
+        for finding in &found.findings {
+            match &finding.fault {
+                Fault::BlobMissing { digest, .. } | Fault::BlobDamaged { digest, .. } => {
+                    lost.insert(digest);
+                }
+                Fault::Image { name, .. } => drop(of_images.insert(name.as_str())),
+                _ => {}
+            }
+        }
+        for (namespace, image) in &self.survey.images {
+            // An index, a manifest and its config hide each other.
+            for _ in 0..MAX_ROUNDS {
+                let mut wanted = Vec::new();
+                let parts = documents::parts(&store.content(), image)?;
+                for (digest, descriptor) in &parts.blobs {
+                    let is_wanted = lost.contains(digest)
+                        || of_images.contains(image.name.as_str())
+                            && parts.is_needed(image, digest);
+                    if is_wanted && store.content().size(digest)? != Some(descriptor.size) {
+                        wanted.push(descriptor.clone());
+                    }
+                }
+                if wanted.is_empty() {
+                    break;
+                }
+                let observer = Observer::default();
+                let fetched =
+                    pull::fetch_blobs(store, namespace, image, &wanted, self.registry, &observer)
+                        .await;
+                if let Err(error) = fetched {
+                    self.failures.push(format!("{}: {error}", image.name));
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
 }

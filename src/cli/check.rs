@@ -8,6 +8,7 @@ use super::arguments::CheckArguments;
 use super::output::{Output, size};
 use super::{CliError, Session};
 use crate::check::{self, Finding, Report, Severity};
+use crate::registry;
 
 /// A check with what a repair has done about it.
 #[derive(Debug, Serialize)]
@@ -28,11 +29,15 @@ pub(super) fn run(session: &Session, arguments: &CheckArguments) -> Result<(), C
     if !arguments.repair || report.findings.is_empty() {
         return tell(session, &report);
     }
+    let registry = registry::Options {
+        hosts_dirs: registry::default_hosts_dirs(),
+        ..registry::Options::default()
+    };
     let (left, failures) = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(CliError::Runtime)?
-        .block_on(check::repair(&session.store, &report))?;
+        .block_on(check::repair(&session.store, &report, &registry))?;
     if session.output.is_json() {
         Output::json(&Repaired {
             before: &report,

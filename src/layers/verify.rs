@@ -138,10 +138,25 @@ impl Layers {
         }
     }
 
-    /// Says whether a layer can be used, as [`Self::prove`] does, and looks at its index
-    /// also where nothing leaves doubt.
+    /// Says whether a layer can be used, as [`Self::prove`] does, and looks at its index and
+    /// the length of its data also where nothing leaves doubt.
     pub(crate) fn prove_index(&self, diff_id: &DiffId) -> Result<bool, LayerError> {
-        Ok(self.prove(diff_id)? && self.judge(diff_id, self.open(diff_id).map(drop))?)
+        Ok(self.prove(diff_id)? && self.judge(diff_id, self.measure(diff_id))?)
+    }
+
+    /// Makes sure that there is as much data as the index says.
+    fn measure(&self, diff_id: &DiffId) -> Result<(), LayerError> {
+        let expected = self.open(diff_id)?.size();
+        let path = self.path(diff_id).join(DATA);
+        let found = fs::metadata(&path).map_err(failed("stat", &path))?.len();
+        if found == expected {
+            return Ok(());
+        }
+        Err(LayerError::Length {
+            diff_id: diff_id.clone(),
+            expected,
+            found,
+        })
     }
 
     /// Tells damage from what is out of our hands, and remembers it.

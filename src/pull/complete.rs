@@ -1,16 +1,19 @@
 //! Whether a pull has anything to do: an image that is all there and recorded as it would be
-//! costs one look at the records, and no lease, since its own record keeps it.
+//! costs one transaction, and no lease, since its own record keeps it.
 
-use super::{Context, Plan, PullError, PullOptions, labels};
+use super::{Context, Plan, PullError, PullOptions, labels, record};
 use crate::meta::{ContentRecord, ImageRecord, MetaError, SnapshotRecord};
+use crate::oci::Descriptor;
 
-/// Says whether everything of a plan is in the store and in the records.
-pub(super) fn is_complete(
+/// Says whether everything of a plan is in the store and in the records. Then the image is
+/// recorded anew, and that is told, as by containerd.
+pub(super) fn renew(
     context: &Context,
     plan: &Plan,
     options: &PullOptions,
 ) -> Result<bool, PullError> {
-    if !plan.fetched.is_empty() || options.discard || !is_stored(context, plan)? {
+    let is_wanted = plan.fetched.is_empty() && plan.lost.is_empty() && !options.discard;
+    if !is_wanted || !is_stored(context, plan)? {
         return Ok(false);
     }
     let mut present = Vec::new();
@@ -25,7 +28,7 @@ pub(super) fn is_complete(
         .filter_map(|part| part.config.chain().pop())
         .map(|chain_id| chain_id.to_string())
         .collect();
-    let recorded = context.store.meta().read(|transaction| {
+    let recorded = context.store.meta().write(|transaction| {
         let image: Option<ImageRecord> = transaction.find(namespace, &options.name)?;
         let is_same = image
             .is_some_and(|image| image.target == plan.target && image.labels == plan.image_labels);
@@ -50,7 +53,37 @@ pub(super) fn is_complete(
                 return Ok(false);
             }
         }
+        record::image(transaction, options, plan)?;
         Ok::<_, MetaError>(true)
+    })?;
+    Ok(recorded)
+}
+
+/// Returns the compressed layers that the namespace has by its records and not on the disk.
+/// Their unpacked form may be there, so that nobody else would miss them.
+pub(super) fn lost(
+    context: &Context,
+    plan: &Plan,
+    options: &PullOptions,
+) -> Result<Vec<Descriptor>, PullError> {
+    let mut absent: Vec<&Descriptor> = Vec::new();
+    for layer in plan.unpacked_layers() {
+        let is_known = absent.iter().any(|known| known.digest == layer.digest);
+        if !is_known && context.store.content().size(&layer.digest)? != Some(layer.size) {
+            absent.push(layer);
+        }
+    }
+    if absent.is_empty() || options.discard {
+        return Ok(Vec::new());
+    }
+    let recorded = context.store.meta().read(|transaction| {
+        let mut recorded = Vec::new();
+        for layer in absent {
+            let name = layer.digest.to_string();
+            let record: Option<ContentRecord> = transaction.find(&options.namespace, &name)?;
+            recorded.extend(record.map(|_| layer.clone()));
+        }
+        Ok::<_, MetaError>(recorded)
     })?;
     Ok(recorded)
 }

@@ -21,6 +21,8 @@ pub(super) struct Plan {
     pub(super) parts: Vec<Part>,
     /// What else is fetched.
     pub(super) others: Vec<Descriptor>,
+    /// Compressed layers that have records and no files.
+    pub(super) lost: Vec<Descriptor>,
 }
 
 /// The image for one platform.
@@ -42,6 +44,7 @@ impl Plan {
             fetched: HashSet::new(),
             parts: Vec::new(),
             others: Vec::new(),
+            lost: Vec::new(),
         }
     }
 

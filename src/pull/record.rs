@@ -37,16 +37,27 @@ pub(super) fn commit(
         for part in plan.parts.iter().filter(|part| part.is_unpacked) {
             snapshots::commit_chain(transaction, namespace, part.config.diff_ids())?;
         }
-        let mut image = images::record(transaction, namespace, &options.name, &plan.target)?;
-        if !plan.image_labels.is_empty() {
-            image.labels.extend(plan.image_labels.clone());
-            transaction.put(namespace, &options.name, &image)?;
-        }
+        image(transaction, options, plan)?;
         if options.discard {
             return Ok(give_up(transaction, namespace, plan)?);
         }
         Ok(Vec::new())
     })
+}
+
+/// Records an image, whether or not there is one of its name.
+pub(super) fn image(
+    transaction: &Transaction,
+    options: &PullOptions,
+    plan: &Plan,
+) -> Result<(), MetaError> {
+    let namespace = &options.namespace;
+    let mut image = images::record(transaction, namespace, &options.name, &plan.target)?;
+    if !plan.image_labels.is_empty() {
+        image.labels.extend(plan.image_labels.clone());
+        transaction.put(namespace, &options.name, &image)?;
+    }
+    Ok(())
 }
 
 /// Records what has become of an image that was unpacked after its pull.

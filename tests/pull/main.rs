@@ -17,6 +17,7 @@ mod mounting;
 mod platforms;
 mod program;
 mod remote;
+mod repair;
 mod schema1;
 mod sharing;
 mod snapshots;

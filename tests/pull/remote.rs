@@ -124,6 +124,18 @@ fn a_complete_image_costs_one_question() {
     mica.ok(["pull", "-q", &hub.name]);
     let lines = hub.registry.lines();
     assert_eq!(lines[before..], ["HEAD /v2/team/app/manifests/1"]);
+    let events = mica.ok(["events", "--no-follow"]);
+    let images: Vec<&str> = events
+        .lines()
+        .filter(|line| line.contains(" /images/"))
+        .collect();
+    assert!(images[0].contains("/images/create"), "{events}");
+    assert!(
+        images[1].contains("/images/update"),
+        "as containerd tells it: {events}"
+    );
+    let record = &mica.json(["images"])[0];
+    assert_ne!(record["updated"], record["created"]);
 }
 
 #[test]
