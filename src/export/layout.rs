@@ -85,17 +85,19 @@ pub(super) fn write_directory(
     path: &Path,
 ) -> Result<(), ExportError> {
     let old = read_index(path)?;
+    // Not beside the index: what is left there would make the directory somebody else's.
+    let drafts = path.join("blobs");
     for (descriptor, bytes) in blobs(copies) {
         let to = path.join(path_of(&descriptor.digest));
         if fs::metadata(&to).is_ok_and(|there| there.len() == descriptor.size) {
             continue;
         }
         let written = match bytes {
-            Some(bytes) => put(&to, |output| {
+            Some(bytes) => put(&drafts, &to, |output| {
                 output.write_all(bytes).map_err(ExportError::Output)
             }),
             None => match open(store, descriptor)? {
-                Some(file) => put(&to, |output| {
+                Some(file) => put(&drafts, &to, |output| {
                     copy_verified(&file, &descriptor.digest, descriptor.size, output)
                 }),
                 None => Ok(()),
@@ -106,7 +108,7 @@ pub(super) fn write_directory(
     let index = json_of(&index(old, copies), "the index")?;
     for (name, bytes) in [("oci-layout", MARKER.as_bytes()), ("index.json", &index)] {
         let to = path.join(name);
-        put(&to, |output| {
+        put(&drafts, &to, |output| {
             output.write_all(bytes).map_err(ExportError::Output)
         })
         .map_err(|error| named(error, &to))?;
@@ -149,12 +151,15 @@ fn read_index(path: &Path) -> Result<Vec<Descriptor>, ExportError> {
 
 /// Writes a file, which has its name when it is whole.
 fn put(
+    drafts: &Path,
     to: &Path,
     write: impl FnOnce(&mut dyn Write) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let parent = to.parent().unwrap_or(Path::new(""));
-    fs::create_dir_all(parent).map_err(ExportError::Output)?;
-    let draft = parent.join(format!(".{}", publish::unique_name()));
+    for directory in [drafts, parent] {
+        fs::create_dir_all(directory).map_err(ExportError::Output)?;
+    }
+    let draft = drafts.join(format!(".{}", publish::unique_name()));
     let mut file = File::create_new(&draft).map_err(ExportError::Output)?;
     let result =
         write(&mut file).and_then(|()| fs::rename(&draft, to).map_err(ExportError::Output));
