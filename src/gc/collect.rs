@@ -67,6 +67,7 @@ pub(super) enum Outcome<T> {
 pub(crate) fn collect(store: &Store) -> Result<Collected, GcError> {
     let lock = store.locks().exclusive(&LockName::Gc, PATIENCE)?;
     due::tidy(store)?;
+    store.locks().sweep()?;
     let mut collected = Collected {
         is_deferred: true,
         ..Collected::default()

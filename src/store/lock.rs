@@ -1,14 +1,17 @@
 //! Locks between processes: `flock` on files under `locks/`.
 //!
-//! A lock dies with its holder, so nothing needs repair after `kill -9`. Lock
-//! files are never unlinked while the store is in use: two processes could then
-//! hold "the same" lock on different files. (The lock of a snapshot lies in the
-//! snapshot's directory and goes with it; its number never comes again.) Order,
+//! A lock dies with its holder, so nothing needs repair after `kill -9`. The file of a lock
+//! with a name of its own (of a layer, of an ingest) is unlinked by its holder when it lets
+//! go, or by [`Locks::sweep`] after a holder that was killed. So that no two processes hold
+//! "the same" lock on different files, whoever gets such a lock looks whether its file still
+//! has the name, and tries again if not. The other files stay. (The lock of a snapshot lies in
+//! the snapshot's directory and goes with it; its number never comes again.) Order,
 //! outermost first: store, gc, layer, ingest, snapshot, records, events; a holder never waits for
 //! a lock to the left of its own.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,8 +19,12 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use thiserror::Error;
 
+use super::entries;
 use crate::publish;
 
+/// What the names of files begin with whose locks have names of their own.
+const LAYER: &str = "layer-";
+const INGEST: &str = "ingest-";
 /// How long a waiter sleeps before it tries again.
 const RETRY: Duration = Duration::from_millis(20);
 /// How long a lock that was let go may seem held: a child that another thread has just
@@ -77,6 +84,8 @@ pub(crate) struct Locks {
 pub(crate) struct FileLock {
     file: File,
     path: PathBuf,
+    /// Whether the file goes when the lock is let go.
+    is_passing: bool,
 }
 
 impl Locks {
@@ -97,20 +106,28 @@ impl Locks {
         name: &LockName,
         limit: Duration,
     ) -> Result<FileLock, LockError> {
-        let lock = self.open(name)?;
-        if retried(limit, || lock.try_upgrade())? {
-            return Ok(lock);
-        }
-        Err(LockError::TimedOut {
-            path: lock.path,
+        let held = retried(limit, || self.try_exclusive(name))?;
+        held.ok_or_else(|| LockError::TimedOut {
+            path: self.path(name),
             waited: limit,
         })
     }
 
     /// Returns the lock held alone, or `None` while another holds it.
     pub(crate) fn try_exclusive(&self, name: &LockName) -> Result<Option<FileLock>, LockError> {
-        let lock = self.open(name)?;
-        Ok(lock.try_upgrade()?.then_some(lock))
+        loop {
+            let mut lock = self.open(name)?;
+            if !lock.try_upgrade()? {
+                return Ok(None);
+            }
+            if !name.is_passing() {
+                return Ok(Some(lock));
+            }
+            if lock.has_name()? {
+                lock.is_passing = true;
+                return Ok(Some(lock));
+            }
+        }
     }
 
     /// Like [`Self::try_exclusive`], but is not misled by a process that was just started.
@@ -118,34 +135,64 @@ impl Locks {
         &self,
         name: &LockName,
     ) -> Result<Option<FileLock>, LockError> {
-        let lock = self.open(name)?;
-        Ok(lock.upgrade_in_a_moment()?.then_some(lock))
+        retried(MOMENT, || self.try_exclusive(name))
     }
 
     /// Waits without end, and without a thread, for the lock held alone.
     pub(crate) async fn wait_exclusive(&self, name: &LockName) -> Result<FileLock, LockError> {
-        let lock = self.open(name)?;
-        while !lock.try_upgrade()? {
+        loop {
+            if let Some(lock) = self.try_exclusive(name)? {
+                return Ok(lock);
+            }
             tokio::time::sleep(RETRY).await;
         }
-        Ok(lock)
     }
 
-    fn open(&self, name: &LockName) -> Result<FileLock, LockError> {
-        let path = self.directory.join(match name {
+    /// Removes the files that killed holders have left.
+    pub(crate) fn sweep(&self) -> Result<(), LockError> {
+        let failed = |source| LockError::Io {
+            path: self.directory.clone(),
+            source,
+        };
+        for file in entries(&self.directory).map_err(failed)? {
+            let name = if let Some(id) = file.strip_prefix(LAYER) {
+                LockName::Layer(id.to_owned())
+            } else if let Some(id) = file.strip_prefix(INGEST) {
+                LockName::Ingest(id.to_owned())
+            } else {
+                continue;
+            };
+            drop(self.try_exclusive(&name)?);
+        }
+        Ok(())
+    }
+
+    fn path(&self, name: &LockName) -> PathBuf {
+        self.directory.join(match name {
             LockName::Store => "store".to_owned(),
             LockName::Server => "server".to_owned(),
             LockName::Views => "views".to_owned(),
             LockName::Meta => "meta".to_owned(),
-            LockName::Layer(id) => format!("layer-{id}"),
-            LockName::Ingest(id) => format!("ingest-{id}"),
+            LockName::Layer(id) => format!("{LAYER}{id}"),
+            LockName::Ingest(id) => format!("{INGEST}{id}"),
             LockName::Events => "events".to_owned(),
             LockName::Gc => "gc".to_owned(),
-        });
+        })
+    }
+
+    fn open(&self, name: &LockName) -> Result<FileLock, LockError> {
+        let path = self.path(name);
         match publish::create_private(&self.directory) {
             Ok(()) => FileLock::open(path, true),
             Err(source) => Err(LockError::Io { path, source }),
         }
+    }
+}
+
+impl LockName {
+    /// Says whether it is one of many names, whose file goes with its holder.
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Layer(_) | Self::Ingest(_))
     }
 }
 
@@ -158,7 +205,11 @@ impl FileLock {
             .write(true)
             .open(&path);
         match opened {
-            Ok(file) => Ok(Self { file, path }),
+            Ok(file) => Ok(Self {
+                file,
+                path,
+                is_passing: false,
+            }),
             Err(source) => Err(LockError::Io { path, source }),
         }
     }
@@ -176,12 +227,12 @@ impl FileLock {
 
     /// Like [`Self::try_share`], but is not misled by a process that was just started.
     pub(crate) fn share_in_a_moment(&self) -> Result<bool, LockError> {
-        retried(MOMENT, || self.try_share())
+        Ok(retried(MOMENT, || Ok(self.try_share()?.then_some(())))?.is_some())
     }
 
     /// Like [`Self::try_upgrade`], but is not misled by a process that was just started.
     pub(crate) fn upgrade_in_a_moment(&self) -> Result<bool, LockError> {
-        retried(MOMENT, || self.try_upgrade())
+        Ok(retried(MOMENT, || Ok(self.try_upgrade()?.then_some(())))?.is_some())
     }
 
     /// Returns when the lock's file was made or last touched.
@@ -197,6 +248,18 @@ impl FileLock {
     pub(crate) fn touch(&self) -> Result<(), LockError> {
         let touched = self.file.set_modified(SystemTime::now());
         touched.map_err(|source| self.broken(source))
+    }
+
+    /// Says whether the file still has its name.
+    fn has_name(&self) -> Result<bool, LockError> {
+        match fs::metadata(&self.path) {
+            Ok(named) => {
+                let open = self.file.metadata().map_err(|error| self.broken(error))?;
+                Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.broken(error)),
+        }
     }
 
     fn try_flock(&self, operation: FlockOperation) -> Result<bool, LockError> {
@@ -228,23 +291,36 @@ impl FileLock {
     }
 }
 
-/// Tries until it works or the time is over; says whether it worked.
-fn retried(
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        if self.is_passing {
+            // Before the lock is let go. What stays is in nobody's way.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// Tries until it works; `None` if the time is over before.
+fn retried<T>(
     limit: Duration,
-    attempt: impl Fn() -> Result<bool, LockError>,
-) -> Result<bool, LockError> {
+    attempt: impl Fn() -> Result<Option<T>, LockError>,
+) -> Result<Option<T>, LockError> {
     let start = Instant::now();
-    while !attempt()? {
+    loop {
+        if let Some(done) = attempt()? {
+            return Ok(Some(done));
+        }
         if start.elapsed() >= limit {
-            return Ok(false);
+            return Ok(None);
         }
         std::thread::sleep(RETRY.min(limit));
     }
-    Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
@@ -272,5 +348,49 @@ mod tests {
         assert!(!second.try_upgrade().unwrap());
         drop(first);
         assert!(second.try_upgrade().unwrap());
+    }
+
+    #[test]
+    fn a_lock_with_a_name_of_its_own_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let locks = Locks::new(dir.path().to_owned());
+        let files = || fs::read_dir(dir.path()).unwrap().count();
+        for name in [LockName::Layer("a".into()), LockName::Ingest("b".into())] {
+            let held = locks.try_exclusive(&name).unwrap().unwrap();
+            assert!(locks.try_exclusive(&name).unwrap().is_none());
+            assert_eq!(files(), 1, "{name:?}");
+            locks.sweep().unwrap();
+            assert_eq!(files(), 1, "{name:?} is held");
+            drop(held);
+            assert_eq!(files(), 0, "{name:?}");
+        }
+        File::create(dir.path().join("layer-killed")).unwrap();
+        File::create(dir.path().join("meta")).unwrap();
+        locks.sweep().unwrap();
+        assert_eq!(files(), 1);
+    }
+
+    #[test]
+    fn one_at_a_time_holds_a_lock_whose_file_comes_and_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let locks = Locks::new(dir.path().to_owned());
+        let name = LockName::Ingest("a".into());
+        let (holders, rounds) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while rounds.load(Ordering::SeqCst) < 2000 {
+                        let Some(held) = locks.try_exclusive(&name).unwrap() else {
+                            std::thread::yield_now();
+                            continue;
+                        };
+                        assert_eq!(holders.fetch_add(1, Ordering::SeqCst), 0);
+                        rounds.fetch_add(1, Ordering::SeqCst);
+                        holders.fetch_sub(1, Ordering::SeqCst);
+                        drop(held);
+                    }
+                });
+            }
+        });
     }
 }
