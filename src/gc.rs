@@ -17,13 +17,15 @@
 //! - `tmp/` is emptied by the locks of its entries ([`crate::publish`]).
 //!
 //! So the store is never needed alone, and collecting beside pulls and mounts is no
-//! special case. One process collects at a time.
+//! special case. One process collects at a time, and while there are leases it gives way to
+//! the commands that may hold them ([`courtesy`]).
 //!
 //! Labels say all that is needed: every release has set them at every pull. Snapshots
 //! that a user made had none in older releases, where all of them stayed; the first
 //! collection in such a store labels those `containerd.io/gc.root`.
 
 mod collect;
+mod courtesy;
 mod due;
 mod error;
 mod files;

@@ -36,7 +36,7 @@ use journal::{End, Journal};
 use record::CommitCounter;
 
 pub use database::Damage;
-pub(crate) use dump::{AllRecords, NamespaceRecords};
+pub(crate) use dump::{AllRecords, Dump, NamespaceRecords};
 pub use namespace::{Namespace, NamespaceNameError};
 #[cfg(test)]
 pub(crate) use record::Roots;

@@ -12,7 +12,6 @@ pub(super) fn run(session: &Session, arguments: &GcArguments) -> Result<(), CliE
     if arguments.dry_run {
         return show(session, &gc::survey(&session.store)?);
     }
-    session.store.layers().settle()?;
     free(session)
 }
 

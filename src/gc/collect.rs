@@ -8,13 +8,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::courtesy::give_way;
 use super::error::GcError;
 use super::files::{self, File};
 use super::mark::{Marked, mark};
 use super::{NodeKind, due, upgrade};
 use crate::events::Event;
 use crate::meta::{
-    AllRecords, ContentRecord, ImageRecord, LeaseRecord, MetaError, Namespace, SnapshotId,
+    AllRecords, ContentRecord, Dump, ImageRecord, LeaseRecord, MetaError, Namespace, SnapshotId,
     SnapshotRecord, Transaction,
 };
 use crate::publish;
@@ -74,7 +75,10 @@ pub(crate) fn collect(store: &Store) -> Result<Collected, GcError> {
     };
     let mut in_use = BTreeSet::new();
     for _ in 0..TRIES {
-        let survivors = Survivors::of(store, &in_use)?;
+        let dump = dump(store)?;
+        let is_alone = !dump.has_leases();
+        let mark = || Ok::<_, GcError>(Survivors::among(decode(&dump)?, &in_use));
+        let survivors = if is_alone { mark() } else { give_way(mark) }?;
         if !survivors.records.has_labelled_roots {
             upgrade::store(store, &survivors.records)?;
             continue;
@@ -92,7 +96,11 @@ pub(crate) fn collect(store: &Store) -> Result<Collected, GcError> {
                 continue;
             }
         };
-        if remove_files(store, &survivors, expected, &mut collected)? {
+        let list = || files::garbage(store, &survivors);
+        let garbage = if is_alone { list() } else { give_way(list) }?;
+        if remove_files(store, &garbage, expected, &mut collected)? {
+            let settle = || store.layers().settle();
+            if is_alone { settle() } else { give_way(settle) }?;
             collected.is_deferred = false;
             break;
         }
@@ -126,9 +134,14 @@ impl Survivors {
 
 /// Reads all records.
 pub(super) fn read(store: &Store) -> Result<AllRecords, GcError> {
-    let dump = store
-        .meta()
-        .read(|transaction| Ok::<_, GcError>(transaction.dump()?))?;
+    decode(&dump(store)?)
+}
+
+fn dump(store: &Store) -> Result<Dump, GcError> {
+    store.meta().read(|transaction| Ok(transaction.dump()?))
+}
+
+fn decode(dump: &Dump) -> Result<AllRecords, GcError> {
     let mut records = dump.decode()?;
     if !records.has_labelled_roots {
         upgrade::label(&mut records);
@@ -260,11 +273,11 @@ fn names<R, N: ToString>(
 /// Removes the files that nothing which lives needs; `false` if the records changed first.
 pub(super) fn remove_files(
     store: &Store,
-    survivors: &Survivors,
+    garbage: &[File],
     commits: u64,
     collected: &mut Collected,
 ) -> Result<bool, GcError> {
-    for batch in files::garbage(store, survivors)?.chunks(BATCH) {
+    for batch in garbage.chunks(BATCH) {
         let held = files::hold(store, batch)?;
         let moved = store.meta().read(|transaction| {
             if transaction.commits()? != commits {

@@ -223,7 +223,8 @@ fn what_an_older_mark_calls_garbage_is_left() {
     assert!(matches!(removed, Outcome::Changed), "{removed:?}");
     let commits = before.records.commits;
     let mut none = Collected::default();
-    assert!(!remove_files(&stage.store, &before, commits, &mut none).unwrap());
+    let garbage = files::garbage(&stage.store, &before).unwrap();
+    assert!(!remove_files(&stage.store, &garbage, commits, &mut none).unwrap());
     assert_eq!(none, Collected::default());
     assert_eq!(stage.counts(), [2, 1, 1]);
     collect(&stage.store).unwrap();

@@ -2,8 +2,7 @@
 //!
 //! They are read in a transaction and decoded after it, so that nobody waits for that.
 
-use super::database::Entries;
-use super::key::{Table, namespace_of};
+use super::key::{Table, namespace_of, parse};
 use super::record::{ContentRecord, ImageRecord, LeaseRecord, Record, SnapshotRecord, decode};
 use super::{MetaError, Namespace};
 
@@ -35,11 +34,41 @@ pub(crate) struct NamespaceRecords {
     pub(crate) leases: Vec<LeaseRecord>,
 }
 
+/// Many keys and records in one piece of memory, so that to copy them takes little time.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    bytes: Vec<u8>,
+    /// Where in `bytes` each key and its record end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Entries {
+    pub(super) fn push(&mut self, key: &[u8], record: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        let end = self.bytes.len();
+        self.bytes.extend_from_slice(record);
+        self.ends.push((end, self.bytes.len()));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        let part = |start, end| self.bytes.get(start..end).unwrap_or_default();
+        let entries = starts.zip(&self.ends);
+        entries.map(move |(start, (middle, end))| (part(start, *middle), part(*middle, *end)))
+    }
+}
+
 impl Dump {
+    /// Says whether there are leases, and so perhaps commands that run.
+    pub(crate) fn has_leases(&self) -> bool {
+        let is_lease = |key| parse(key).is_some_and(|(_, table)| table == Table::Leases);
+        self.entries.iter().any(|(key, _)| is_lease(key))
+    }
+
     /// Decodes the records.
     pub(crate) fn decode(&self) -> Result<AllRecords, MetaError> {
         let mut namespaces: Vec<(Namespace, NamespaceRecords)> = Vec::new();
-        for (key, bytes) in &self.entries {
+        for (key, bytes) in self.entries.iter() {
             let Some(namespace) = namespace_of(key) else {
                 continue;
             };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::database::Database;
-use super::dump::Dump;
+use super::dump::{Dump, Entries};
 use super::key::{Table, namespace_of, space};
 use super::record::{CommitCounter, NamespaceRecord, Record, Roots, decode, encode};
 use super::{COMMITS, Labels, MetaError, Namespace};
@@ -180,8 +180,13 @@ impl<'d> Transaction<'d> {
     /// Returns all records, not decoded yet.
     pub(crate) fn dump(&self) -> Result<Dump, MetaError> {
         let roots: Option<Roots> = self.find(&Namespace::shared(), ROOTS)?;
+        let mut entries = Entries::default();
+        self.database.visit(b"", |key, bytes| {
+            entries.push(key, bytes);
+            Ok(())
+        })?;
         Ok(Dump {
-            entries: self.database.scan(b"")?,
+            entries,
             commits: self.commits()?,
             has_labelled_roots: roots.is_some_and(|roots| roots.are_labelled),
         })
