@@ -18,12 +18,12 @@ mod staged;
 mod writer;
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::oci::{Descriptor, Digest};
-use crate::publish;
+use crate::publish::{self, Staging};
 use crate::store::{self, Locks};
 
 use ingest::Request;
@@ -126,7 +126,16 @@ impl Content {
     pub fn write(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), ContentError> {
         check(descriptor, bytes)?;
         let path = self.path(&descriptor.digest);
-        publish::write_file(&path, bytes).map_err(failed("write", &path))
+        let write = || {
+            // In `tmp/`, where what a killed process leaves is found.
+            let staging = Staging::directory(&self.tmp)?;
+            let from = staging.path().join("data");
+            let mut file = File::create_new(&from)?;
+            file.write_all(bytes)?;
+            publish::file(&file, &from, &path)?;
+            publish::sync_directory(path.parent().unwrap_or(&path))
+        };
+        write().map_err(failed("write", &path))
     }
 
     /// Makes the names of all blobs published so far survive a crash.
