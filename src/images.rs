@@ -33,6 +33,16 @@ pub enum ImageError {
     /// No record fits what the user has said.
     #[error("image {0:?} is not in the store")]
     NotFound(String),
+    /// The image was to be removed only with another target.
+    #[error("image {name:?} has target {found}, not {wanted}")]
+    OtherTarget {
+        /// The image.
+        name: String,
+        /// The target that was named.
+        wanted: Digest,
+        /// The target that it has.
+        found: Digest,
+    },
     /// The name is taken.
     #[error("image {0:?}: already exists")]
     AlreadyExists(String),
@@ -111,7 +121,7 @@ impl ImageError {
     /// Returns the class under which containerd reports the error.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::NotFound(_) => ErrorClass::NotFound,
+            Self::NotFound(_) | Self::OtherTarget { .. } => ErrorClass::NotFound,
             Self::AlreadyExists(_) => ErrorClass::AlreadyExists,
             Self::Invalid(_) | Self::Name { .. } | Self::Ambiguous { .. } => {
                 ErrorClass::InvalidArgument
@@ -184,10 +194,12 @@ impl Images {
         })
     }
 
-    /// Removes a name. What it stood for stays until garbage is collected.
-    pub fn remove(&self, input: &str) -> Result<ImageRecord, ImageError> {
+    /// Removes a name, if that stands for the target, where one is given. What it stood for
+    /// stays until garbage is collected.
+    pub fn remove(&self, input: &str, target: Option<&Digest>) -> Result<ImageRecord, ImageError> {
         self.meta.write(|transaction| {
             let image = self.find(transaction, input)?;
+            change::check_target(&image, target)?;
             change::delete(transaction, &self.namespace, &image.name)?;
             Ok(image)
         })

@@ -131,7 +131,7 @@ impl<'s> Prune<'s> {
         let mut gone = Vec::new();
         for unused in unused {
             let removed = match unused.node.kind {
-                NodeKind::Image => match self.images.remove(&unused.node.id) {
+                NodeKind::Image => match self.images.remove(&unused.node.id, None) {
                     Err(ImageError::NotFound(_)) => false,
                     other => other.map(|_| true)?,
                 },

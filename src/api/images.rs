@@ -9,8 +9,7 @@ use tonic::{Request, Response, Status};
 
 use super::call::{self, Call};
 use super::convert::{self, required};
-use super::status::{refused, status};
-use crate::error_class::ErrorClass;
+use super::status::status;
 use crate::images;
 use crate::leases::Resource;
 use crate::meta::ImageRecord;
@@ -77,17 +76,10 @@ impl Images for Service {
 
     async fn delete(&self, request: Request<DeleteImageRequest>) -> Result<Response<()>, Status> {
         let delete = |call: Call, request: DeleteImageRequest| {
-            if let Some(expected) = request.target {
-                let image = of(&call)
-                    .info(&request.name)
-                    .map_err(|error| status(&error))?;
-                if image.target.digest != convert::digest(&expected.digest)? {
-                    let message = format!("image {:?} has another target", request.name);
-                    return Err(refused(ErrorClass::NotFound, &message));
-                }
-            }
+            let target = request.target;
+            let target = target.map(|target| convert::digest(&target.digest));
             of(&call)
-                .delete(&request.name)
+                .delete(&request.name, target.transpose()?.as_ref())
                 .map_err(|error| status(&error))
         };
         self.0.answer(request, delete).await

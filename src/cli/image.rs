@@ -12,7 +12,7 @@ use crate::filter::Filter;
 use crate::images::{self, Completeness, Contents};
 use crate::labels::masked;
 use crate::meta::ImageRecord;
-use crate::oci::Platform;
+use crate::oci::{Digest, Platform};
 use crate::pull::{self, Unpack};
 
 /// An image with all that its documents say.
@@ -48,7 +48,7 @@ pub(super) fn run(session: &Session, command: &ImageCommand) -> Result<(), CliEr
         ImageCommand::Inspect { image } => inspect(session, image),
         ImageCommand::Unpack(arguments) => unpack(session, arguments),
         ImageCommand::Commit(arguments) => commit::run(session, arguments),
-        ImageCommand::Rm { images } => remove(session, images),
+        ImageCommand::Rm { images, target } => remove(session, images, target.as_ref()),
         ImageCommand::Tag { image, name, force } => {
             let image = session.images().tag(image, name, *force)?;
             Output::line(image.name)
@@ -85,12 +85,11 @@ fn unpack(session: &Session, arguments: &UnpackArguments) -> Result<(), CliError
     Output::line(chain_id.map_or_else(|| image.name.clone(), |chain_id| chain_id.to_string()))
 }
 
-fn remove(session: &Session, inputs: &[String]) -> Result<(), CliError> {
+fn remove(session: &Session, inputs: &[String], target: Option<&Digest>) -> Result<(), CliError> {
     for input in inputs {
-        let image = session.images().remove(input)?;
+        let image = session.images().remove(input, target)?;
         Output::line(format!("removed {}", image.name))?;
     }
-    session.store.layers().settle()?;
     gc::free(session)
 }
 

@@ -6,7 +6,7 @@ use super::{ImageError, Images};
 use crate::events::Event;
 use crate::labels::{self, LabelError};
 use crate::meta::{ImageRecord, Labels, MetaError, Namespace, Transaction};
-use crate::oci::Descriptor;
+use crate::oci::{Descriptor, Digest};
 
 impl Images {
     /// Returns the record of one image.
@@ -57,11 +57,12 @@ impl Images {
         })
     }
 
-    /// Removes an image by its full name. What it stood for stays until garbage is
-    /// collected.
-    pub fn delete(&self, name: &str) -> Result<(), ImageError> {
+    /// Removes an image by its full name, if that stands for the target, where one is given.
+    /// What it stood for stays until garbage is collected.
+    pub fn delete(&self, name: &str, target: Option<&Digest>) -> Result<(), ImageError> {
         self.meta.write(|transaction| {
-            existing(transaction, &self.namespace, name)?;
+            let image = existing(transaction, &self.namespace, name)?;
+            check_target(&image, target)?;
             Ok(delete(transaction, &self.namespace, name)?)
         })
     }
@@ -118,6 +119,18 @@ pub(super) fn delete(
     let name = name.to_owned();
     transaction.publish(namespace, Event::ImageDelete { name });
     Ok(())
+}
+
+/// Makes sure that an image has the target that somebody means.
+pub(super) fn check_target(image: &ImageRecord, wanted: Option<&Digest>) -> Result<(), ImageError> {
+    match wanted {
+        Some(wanted) if *wanted != image.target.digest => Err(ImageError::OtherTarget {
+            name: image.name.clone(),
+            wanted: wanted.clone(),
+            found: image.target.digest.clone(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn put_updated(

@@ -76,7 +76,7 @@ fn two_names_of_one_image_are_not_ambiguous() {
     images(&store)
         .resolve(&image.target.digest.hex()[..12])
         .unwrap();
-    images(&store).remove("a").unwrap();
+    images(&store).remove("a", None).unwrap();
     assert_eq!(images(&store).list().unwrap().len(), 1);
     assert!(matches!(
         images(&store).tag("b:2", "UPPER", false),
@@ -209,8 +209,12 @@ fn updates_follow_their_mask() {
             error.to_string(),
             "cannot update \"name\" field on image \"name\""
         );
-        images.delete("name").unwrap();
-        assert_eq!(class(images.delete("name")), ErrorClass::NotFound);
+        let other = Digest::sha256(b"another target");
+        let refused = images.delete("name", Some(&other));
+        assert_eq!(class(refused), ErrorClass::NotFound);
+        let target = images.info("name").unwrap().target.digest;
+        images.delete("name", Some(&target)).unwrap();
+        assert_eq!(class(images.delete("name", None)), ErrorClass::NotFound);
         assert_eq!(class(images.update(&change, mask)), ErrorClass::NotFound);
     }
 }
@@ -245,7 +249,7 @@ fn changes_are_told() {
         ..image
     };
     images(&store).update(&marked, &["labels"]).unwrap();
-    images(&store).remove("a").unwrap();
+    images(&store).remove("a", None).unwrap();
     let mut follower = store.events().from_oldest().unwrap();
     let envelopes = follower.read().unwrap().into_iter();
     let events: Vec<Event> = envelopes.map(|envelope| envelope.event).collect();

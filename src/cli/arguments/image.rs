@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{FilterArguments, ImageCommitArguments, UnpackArguments};
+use crate::oci::Digest;
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ImagesArguments {
@@ -33,6 +34,9 @@ pub(in crate::cli) enum ImageCommand {
         /// Names or digest prefixes of the images
         #[arg(required = true)]
         images: Vec<String>,
+        /// Remove only what stands for this manifest or index
+        #[arg(long, value_name = "DIGEST")]
+        target: Option<Digest>,
     },
     /// Give an image a further name
     Tag {
