@@ -2,11 +2,20 @@
 import hashlib
 import http.server
 import re
+import sys
 import threading
 import urllib.parse
 import uuid
 
 PATH = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|blobs/uploads)/(?P<rest>[^/]*)$")
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):  # of one that was killed
+            super().handle_error(request, client_address)
 
 
 class Registry:
@@ -25,19 +34,15 @@ class Registry:
                     return lambda: registry.answer(self)
                 raise AttributeError(method)
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.address = "127.0.0.1:%d" % self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def answer(self, request):
         length = int(request.headers.get("Content-Length") or 0)
         body = request.rfile.read(length)
-        try:
-            if len(body) == length:
-                self.reply(request, body)
-        except (BrokenPipeError, ConnectionResetError):
-            request.close_connection = True  # killed
+        if len(body) == length:
+            self.reply(request, body)
 
     def reply(self, request, body):
         url = urllib.parse.urlsplit(request.path)
