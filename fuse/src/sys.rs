@@ -9,6 +9,7 @@
 )]
 
 pub(crate) mod ring;
+pub(crate) mod xattrs;
 
 use std::ffi::c_void;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};

@@ -26,35 +26,18 @@ impl ActiveView {
             let attr = self.lower_attr(lower)?;
             return Ok(Attr { ino, ..attr });
         }
-        let attr = self.upper_attr(node)?;
-        // As the kernel's overlayfs shows it: nobody counts the subdirectories of several
-        // layers.
-        let nlink = if node.is_directory() && lower.is_some() && attr.nlink > 0 {
-            1
-        } else {
-            attr.nlink
-        };
-        let blocks = match presence {
-            Presence::Metadata(_) => attr.size.div_ceil(512),
-            _ => attr.blocks,
-        };
-        Ok(Attr {
-            ino,
-            blocks,
-            nlink,
-            ..attr
-        })
+        Ok(shown(node, self.upper_attr(node)?))
     }
 
     /// Answers a change of attributes.
     pub(super) fn set_attr(&self, request: &Request<'_>, set: &SetAttr) -> Result<Reply<'_>> {
         let node = self.node(request.node)?;
-        if let Some(size) = set.size {
+        let inode = if let Some(size) = set.size {
             self.truncate(&node, size)?;
+            self.inode(&node)?
         } else {
-            self.copy_up(&node, Contents::Later)?;
-        }
-        let inode = self.inode(&node)?;
+            self.inode_to_change(&node)?
+        };
         // This clears set-id bits by itself.
         let changes_owner = set.uid.is_some() || set.gid.is_some();
         if changes_owner {
@@ -68,7 +51,8 @@ impl ActiveView {
         if set.atime.is_some() || set.mtime.is_some() {
             inode.set_times(set.atime, set.mtime)?;
         }
-        Ok(Reply::Attr(self.attr(&node)?))
+        let attr = self.upper.attr(&inode)?.attr;
+        Ok(Reply::Attr(shown(&node, attr)))
     }
 
     /// Sets the size of a file; what is cut off is not copied up before.
@@ -122,5 +106,27 @@ impl ActiveView {
             return Err(Error::Refused(Errno::ACCESS));
         }
         Ok(Reply::Done)
+    }
+}
+
+/// Returns what is shown of the attributes that a node has in the upper.
+fn shown(node: &Node, attr: Attr) -> Attr {
+    let state = node.state();
+    // As the kernel's overlayfs shows it: nobody counts the subdirectories of several
+    // layers.
+    let nlink = if node.is_directory() && state.lower.is_some() && attr.nlink > 0 {
+        1
+    } else {
+        attr.nlink
+    };
+    let blocks = match state.presence {
+        Presence::Metadata(_) => attr.size.div_ceil(512),
+        _ => attr.blocks,
+    };
+    Attr {
+        ino: state.ino,
+        blocks,
+        nlink,
+        ..attr
     }
 }

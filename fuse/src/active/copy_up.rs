@@ -33,8 +33,21 @@ impl Contents {
 impl ActiveView {
     /// Sees to it that the upper has a node. Threads that come together copy once.
     pub(super) fn copy_up(&self, node: &Node, contents: Contents) -> Result<()> {
+        self.copied_up(node, contents).map(drop)
+    }
+
+    /// Opens the inode that the upper has for a node, which it gets for that.
+    pub(super) fn inode_to_change(&self, node: &Node) -> Result<Inode> {
+        match self.copied_up(node, Contents::Later)? {
+            Some(inode) => Ok(inode),
+            None => self.inode(node),
+        }
+    }
+
+    /// Sees to it that the upper has a node, and returns the inode if it is a new copy.
+    fn copied_up(&self, node: &Node, contents: Contents) -> Result<Option<Inode>> {
         if node.is_directory() {
-            return self.copy_up_directory(node);
+            return self.copy_up_directory(node).map(|()| None);
         }
         let is_done = |presence| match presence {
             Presence::Upper(_) => true,
@@ -42,7 +55,7 @@ impl ActiveView {
             Presence::Lower => false,
         };
         if is_done(node.state().presence) {
-            return Ok(());
+            return Ok(None);
         }
         if let Some(place) = self.nodes.place(node.id) {
             self.copy_up_directory(&*self.node(place.parent)?)?;
@@ -50,10 +63,10 @@ impl ActiveView {
         let _copying = node.copying();
         let presence = node.state().presence;
         match (presence, contents) {
-            _ if is_done(presence) => Ok(()),
-            (Presence::Lower, _) => self.copy_up_file(node, contents),
-            (_, Contents::Until(limit)) => self.complete(node, limit),
-            (_, Contents::Later) => Ok(()),
+            _ if is_done(presence) => Ok(None),
+            (Presence::Lower, _) => self.copy_up_file(node, contents).map(Some),
+            (_, Contents::Until(limit)) => self.complete(node, limit).map(|()| None),
+            (_, Contents::Later) => Ok(None),
         }
     }
 
@@ -78,7 +91,7 @@ impl ActiveView {
         self.put_into_place(node, staged, &inode, Presence::Upper)
     }
 
-    fn copy_up_file(&self, node: &Node, contents: Contents) -> Result<()> {
+    fn copy_up_file(&self, node: &Node, contents: Contents) -> Result<Inode> {
         let lower = node.state().lower.ok_or(Error::Refused(Errno::STALE))?;
         let attr = self.lower_attr(lower)?;
         let is_regular = node.file_type == FileType::Regular;
@@ -106,7 +119,8 @@ impl ActiveView {
             Presence::Upper
         };
         if attr.nlink == 1 {
-            return self.put_into_place(node, staged, &inode, presence);
+            self.put_into_place(node, staged, &inode, presence)?;
+            return Ok(inode);
         }
         // This name leaves the others, and takes a number of its own.
         let own = self.derived_ino(&inode.attr()?);
@@ -123,7 +137,7 @@ impl ActiveView {
             notifier.changed(place.parent);
             notifier.attributes_changed(node.id);
         }
-        Ok(())
+        Ok(inode)
     }
 
     /// Makes the copy of an inode in the work directory.

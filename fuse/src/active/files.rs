@@ -9,7 +9,7 @@ use super::node::{Node, Presence};
 use super::upper::Inode;
 use super::upper::entry;
 use crate::kernel::backing::Backing;
-use crate::{Caller, Error, FileType, NodeId, Opened, Reply, Result};
+use crate::{Caller, Error, FileType, Ino, NodeId, Opened, Reply, Result};
 
 impl ActiveView {
     /// Answers the opening of a file. One that is opened to be written is copied up
@@ -45,7 +45,10 @@ impl ActiveView {
     pub(super) fn opened(&self, node: &Node) -> Result<Opened> {
         let presence = node.state().presence;
         let file = match (self.backings.get(), presence) {
-            (Some(_), Presence::Upper(_)) => Some(self.file(node)?),
+            (Some(_), Presence::Upper(ino)) => match self.file_by_name(node, ino)? {
+                Some(file) => Some(file),
+                None => Some(self.file(node)?),
+            },
             _ => None,
         };
         let has_privileges = match &file {
@@ -110,6 +113,27 @@ impl ActiveView {
             return Ok(Inode(std::sync::Arc::new(file)));
         }
         Ok(state.keep_file(file))
+    }
+
+    /// Opens the file that the upper has for a node by its name, unless it is open already or
+    /// has none. Names of its directory are locked meanwhile: nothing else, a device perhaps,
+    /// comes to have that name.
+    fn file_by_name(&self, node: &Node, ino: Ino) -> Result<Option<Inode>> {
+        let Some(place) = self.nodes.place(node.id) else {
+            return Ok(None);
+        };
+        let above = self.node(place.parent)?;
+        let directory = self.directory_fd(&above)?;
+        let _names = above.directory();
+        let is_there = || {
+            let now = self.nodes.place(node.id);
+            now.is_some_and(|now| now.parent == place.parent && now.name == place.name)
+        };
+        if node.state().kept.is_some() || !is_there() {
+            return Ok(None);
+        }
+        let file = Inode::open_at(&directory, &place.name)?;
+        Ok((file.attr()?.attr.ino == ino).then_some(file))
     }
 
     /// Answers `fsync`.

@@ -8,9 +8,7 @@ use rustix::io::Errno;
 use super::lookup::Resolved;
 use super::node::Node;
 use super::{ActiveView, asked};
-use crate::{
-    Attr, Caller, DirEntry, Entry, Error, FileType, Ino, Listing, Operation, Reply, Request, Result,
-};
+use crate::{Caller, DirEntry, Error, FileType, Ino, Listing, Operation, Reply, Request, Result};
 
 /// The first cookie of names that only the upper has.
 const OWN: u64 = 1 << 62;
@@ -116,14 +114,8 @@ impl<'v> Walk<'v> {
             entry: None,
         };
         if let Some(entry) = below.entry {
-            let resolved = Resolved::below(&entry);
-            let node = view.adopt(self.directory.id, &below.name, resolved);
-            let ino = node.state().ino;
-            let entry = Entry {
-                node: node.id,
-                attr: Attr { ino, ..entry.attr },
-            };
-            (shown.ino, shown.entry) = (ino, Some(entry));
+            let entry = view.adopt_below(self.directory.id, &below.name, &entry);
+            (shown.ino, shown.entry) = (entry.attr.ino, Some(entry));
         } else if let Some(node) = view.nodes.child(self.directory.id, &below.name) {
             shown.ino = node.state().ino;
         }

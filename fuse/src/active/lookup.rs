@@ -12,7 +12,7 @@ use crate::layer::Kind as LayerKind;
 use crate::layer::directory::RealAttr;
 use crate::layer::marks::{NameMark, name_mark};
 use crate::view::LONGEST_NAME;
-use crate::{Entry, Error, FileType, NodeId, Operation, Reply, Result};
+use crate::{Attr, Entry, Error, FileType, NodeId, Operation, Reply, Result};
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +42,31 @@ impl ActiveView {
             return Err(Error::Refused(Errno::NAMETOOLONG));
         }
         let directory = self.directory(directory)?;
+        if let Some(node) = self.nodes.refer_child(directory.id, name) {
+            return Ok(Reply::Entry(self.entry(&node)?));
+        }
+        let inside = self.loaded(&directory)?;
+        if name_mark(name) == NameMark::None && inside.name(name).is_none() {
+            let below = self.below(inside.lower, name)?;
+            let entry = below.map(|below| self.adopt_below(directory.id, name, &below));
+            return Ok(entry.map_or(Reply::Absent, Reply::Entry));
+        }
+        drop(inside);
         match self.child(&directory, name)? {
             Some(node) => Ok(Reply::Entry(self.entry(&node)?)),
             None => Ok(Reply::Absent),
+        }
+    }
+
+    /// Makes an entry of the layers below, of which the upper has nothing, a node, and
+    /// returns its entry here. The names of the directory are locked: what is copied up gets
+    /// its name there.
+    pub(super) fn adopt_below(&self, directory: NodeId, name: &[u8], below: &Entry) -> Entry {
+        let node = self.adopt(directory, name, Resolved::below(below));
+        let ino = node.state().ino;
+        Entry {
+            node: node.id,
+            attr: Attr { ino, ..below.attr },
         }
     }
 

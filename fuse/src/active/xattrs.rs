@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use rustix::io::Errno;
 
-use super::copy_up::Contents;
 use super::{ActiveView, asked};
 use crate::view::{listed, missing, sized};
 use crate::{Error, NodeId, Operation, Reply, Request, Result};
@@ -46,8 +45,7 @@ impl ActiveView {
             .stored_xattr(name)
             .ok_or(Error::Refused(Errno::PERM))?;
         let node = self.node(id)?;
-        self.copy_up(&node, Contents::Later)?;
-        let inode = self.inode(&node)?;
+        let inode = self.inode_to_change(&node)?;
         inode.set_stored_xattr(&stored, value, flags)?;
         if name == b"system.posix_acl_access" && self.upper.overrides() {
             self.upper.follow_access_list(&inode)?;
@@ -76,8 +74,7 @@ impl ActiveView {
             Err(Error::Refused(Errno::OPNOTSUPP)) => return Err(Error::Refused(Errno::NODATA)),
             value => drop(value?),
         }
-        self.copy_up(&node, Contents::Later)?;
-        self.inode(&node)?.remove_stored_xattr(&stored)?;
+        self.inode_to_change(&node)?.remove_stored_xattr(&stored)?;
         Ok(Reply::Done)
     }
 

@@ -7,6 +7,7 @@
 
 mod below;
 mod listing;
+mod open;
 mod shown;
 pub(crate) mod xattr;
 
@@ -16,17 +17,16 @@ pub(crate) use listing::Listing;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 
-use super::marks::Redirect;
+use super::marks::{self, Redirect};
 use super::override_stat::OverrideName;
 use crate::{Attr, Error, FileType, Ino, Result, Timestamp};
+pub(crate) use open::split;
+use open::{Opened, at, walk};
 use xattr::{BadRedirect, Marks};
-
-/// Longest piece of a path that is given to the kernel at once; `PATH_MAX` is 4096.
-const LONGEST_WALK: usize = 4000;
 
 /// The longest target of a symbolic link, in bytes (`PATH_MAX` without the NUL).
 const LONGEST_TARGET: usize = 4095;
@@ -42,6 +42,8 @@ pub struct DirectoryLayer {
     listed_device: Option<u64>,
     /// The attribute that says what regular files and directories are, where one does.
     override_name: Option<OverrideName>,
+    /// The directories that were used last.
+    opened: Opened,
 }
 
 /// What the file system says of an entry, and which inode it is there.
@@ -96,6 +98,7 @@ impl DirectoryLayer {
             root,
             is_private,
             override_name: OverrideName::of_root(&names),
+            opened: Opened::default(),
         };
         match layer.attr(b"")?.file_type() {
             FileType::Directory => Ok(layer),
@@ -110,32 +113,26 @@ impl DirectoryLayer {
 
     /// Returns the attributes of the entry at a path relative to the root.
     pub(crate) fn attr(&self, path: &[u8]) -> Result<RealAttr> {
-        let inode = self.open_at(path, OFlags::PATH)?;
-        let real = stat(&inode, c"", AtFlags::EMPTY_PATH).map_err(self.failed("stat", path))?;
-        if self.may_differ(&real) {
-            self.shown(real, &inode, path)
-        } else {
-            Ok(real)
-        }
-    }
-
-    /// Opens the directory at a path for [`Self::attr_in`].
-    pub(crate) fn open_directory(&self, path: &[u8]) -> Result<OwnedFd> {
-        self.open_at(path, OFlags::PATH | OFlags::DIRECTORY)
+        let (above, name) = split(path);
+        self.attr_at(&*self.open_directory(above)?, name, path)
     }
 
     /// Returns the attributes of one name of a directory of this layer.
     pub(crate) fn attr_in(&self, directory: &OwnedFd, name: &[u8]) -> Result<RealAttr> {
+        self.attr_at(directory, name, name)
+    }
+
+    fn attr_at(&self, directory: &OwnedFd, name: &[u8], path: &[u8]) -> Result<RealAttr> {
         if self.is_private {
             let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-            let real = stat(directory, name, flags).map_err(self.failed("stat", name))?;
+            let real = stat(directory, at(name), flags).map_err(self.failed("stat", path))?;
             if !self.may_differ(&real) {
                 return Ok(real);
             }
         }
-        let inode = walk(directory, name, OFlags::PATH).map_err(self.failed("open", name))?;
-        let real = stat(&inode, c"", AtFlags::EMPTY_PATH).map_err(self.failed("stat", name))?;
-        self.shown(real, &inode, name)
+        let inode = walk(directory, name, OFlags::PATH).map_err(self.failed("open", path))?;
+        let real = stat(&inode, c"", AtFlags::EMPTY_PATH).map_err(self.failed("stat", path))?;
+        self.shown(real, &inode, path)
     }
 
     /// Returns the names of the directory at a path, its marks taken into account.
@@ -156,7 +153,15 @@ impl DirectoryLayer {
 
     /// Returns whether the layers below have the directory at a path elsewhere.
     pub(crate) fn has_redirect(&self, path: &[u8]) -> Result<bool> {
-        let directory = self.open_directory(path)?;
+        let (above, name) = split(path);
+        let above = self.open_directory(above)?;
+        if let Some(names) = self.stored_names_at(&above, name)
+            && !xattr::may_have_marks(&names.map_err(self.failed("list attributes of", path))?)
+        {
+            return Ok(false);
+        }
+        let directory = walk(&*above, name, OFlags::PATH | OFlags::DIRECTORY);
+        let directory = directory.map_err(self.failed("open", path))?;
         Ok(self.marks(&directory, path)?.has_redirect())
     }
 
@@ -193,15 +198,32 @@ impl DirectoryLayer {
         let Some(name) = self.stored_xattr(name) else {
             return Ok(None);
         };
-        let entry = self.open_at(path, OFlags::PATH)?;
-        xattr::value(&entry, &name).map_err(self.failed("read attribute of", path))
+        let Some(name) = marks::stored_xattr(&name) else {
+            return Ok(None);
+        };
+        let (above, entry) = split(path);
+        let above = self.open_directory(above)?;
+        let value = if let Some(value) = self.stored_value_at(&above, entry, &name) {
+            value
+        } else {
+            let entry = walk(&*above, entry, OFlags::PATH);
+            xattr::stored_value(&entry.map_err(self.failed("open", path))?, &name)
+        };
+        value.map_err(self.failed("read attribute of", path))
     }
 
     /// Returns the names of the shown attributes.
     pub(crate) fn xattr_names(&self, path: &[u8]) -> Result<Vec<Vec<u8>>> {
-        let entry = self.open_at(path, OFlags::PATH)?;
-        let names = xattr::names(&entry).map_err(self.failed("list attributes of", path))?;
-        Ok(names
+        let (above, entry) = split(path);
+        let above = self.open_directory(above)?;
+        let names = if let Some(names) = self.stored_names_at(&above, entry) {
+            names
+        } else {
+            let entry = walk(&*above, entry, OFlags::PATH);
+            xattr::stored_names(&entry.map_err(self.failed("open", path))?)
+        };
+        let names = names.map_err(self.failed("list attributes of", path))?;
+        Ok(xattr::shown_names(&names)
             .iter()
             .filter_map(|name| self.shown_xattr(name))
             .map(std::borrow::Cow::into_owned)
@@ -240,22 +262,6 @@ impl DirectoryLayer {
             let reason = format!("redirect to {} makes no sense", value.escape_ascii());
             self.corrupt(path, &reason)
         })
-    }
-
-    fn open_at(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
-        let failed = || self.failed("open", path);
-        let mut rest = path;
-        let mut directory: Option<OwnedFd> = None;
-        while rest.len() > LONGEST_WALK {
-            let cut = rest
-                .get(..LONGEST_WALK)
-                .and_then(|head| head.iter().rposition(|byte| *byte == b'/'));
-            let (head, tail) = rest.split_at(cut.ok_or(Errno::NAMETOOLONG).map_err(failed())?);
-            let base = directory.as_ref().unwrap_or(&self.root);
-            directory = Some(walk(base, head, OFlags::PATH | OFlags::DIRECTORY).map_err(failed())?);
-            rest = tail.strip_prefix(b"/").unwrap_or(tail);
-        }
-        walk(directory.as_ref().unwrap_or(&self.root), rest, flags).map_err(failed())
     }
 
     /// Returns the error of a call. What is asked for was found in a listing: it has vanished
@@ -304,25 +310,6 @@ fn listed_device(root: &OwnedFd, is_private: bool) -> rustix::io::Result<Option<
         return Ok(None);
     }
     Ok(Some(stat(root, c"", AtFlags::EMPTY_PATH)?.device))
-}
-
-/// Opens a path beneath a directory. Where the owner allows it, reading leaves no
-/// trace in the times of the layer.
-fn walk(base: impl AsFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let path = if path.is_empty() { b"." } else { path };
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH
-        | ResolveFlags::NO_SYMLINKS
-        | ResolveFlags::NO_MAGICLINKS
-        | ResolveFlags::NO_XDEV;
-    let open = |flags| rustix::fs::openat2(&base, path, flags, Mode::empty(), resolve);
-    if flags.contains(OFlags::PATH) {
-        return open(flags);
-    }
-    match open(flags | OFlags::NOATIME) {
-        Err(Errno::PERM) => open(flags),
-        opened => opened,
-    }
 }
 
 fn stat(

@@ -24,7 +24,7 @@ const FIRST: u64 = 2;
 /// The directory of a directory layer that was opened last: all entries of one
 /// listing mostly come from the same.
 #[derive(Debug, Default)]
-struct Opened(Option<(u32, OwnedFd)>);
+struct Opened(Option<(u32, Arc<OwnedFd>)>);
 
 impl Opened {
     fn attr(&mut self, view: &View, named: &Named<'_>) -> Result<RealAttr> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::identity::Identity;
 use super::trail::Trail;
 use crate::layer::directory::Listing;
+pub(super) use crate::layer::directory::split;
 use crate::layer::marks::Redirect;
 use crate::layer::packed::InodeIndex;
 use crate::layer::{Dentries, Kind, Layer};
@@ -226,16 +227,5 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
         name.to_vec()
     } else {
         [directory, b"/", name].concat()
-    }
-}
-
-/// Returns the path of the directory above, and the name in it.
-pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    match path.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (
-            path.get(..slash).unwrap_or_default(),
-            path.get(slash + 1..).unwrap_or_default(),
-        ),
-        None => (&[], path),
     }
 }

@@ -1,6 +1,6 @@
 //! One inode of the upper, reached by a descriptor of any kind.
 //!
-//! What has no call for descriptors opened with `O_PATH` goes through the name in
+//! What has no call for descriptors opened with `O_PATH` (`EBADF`) goes through the name in
 //! `/proc/self/fd`, which leads to the inode itself, symbolic links included.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -42,17 +42,20 @@ impl Inode {
 
     /// Opens the inode, a regular file, for reading and, where that is allowed, writing.
     pub(in crate::active) fn open(&self) -> Result<OwnedFd> {
-        let open =
-            |flags| rustix::fs::openat(CWD, self.path(), flags | OFlags::CLOEXEC, Mode::empty());
-        match open(OFlags::RDWR) {
-            // One that can only be appended to, and one that can only be read.
-            Err(Errno::PERM) => match open(OFlags::RDWR | OFlags::APPEND) {
-                Err(Errno::PERM | Errno::ACCESS) => Ok(open(OFlags::RDONLY)?),
-                opened => Ok(opened?),
-            },
-            Err(Errno::ACCESS) => Ok(open(OFlags::RDONLY)?),
-            opened => Ok(opened?),
-        }
+        let path = self.path();
+        open_as_allowed(|flags| {
+            rustix::fs::openat(CWD, &path, flags | OFlags::CLOEXEC, Mode::empty())
+        })
+    }
+
+    /// Opens the regular file that a name stands for in the same way. The caller knows that
+    /// it is one: the opening of a device has effects.
+    pub(in crate::active) fn open_at(directory: impl AsFd, name: &[u8]) -> Result<Self> {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = open_as_allowed(|how| {
+            rustix::fs::openat(&directory, name, how | flags, Mode::empty())
+        })?;
+        Ok(Self(Arc::new(file)))
     }
 
     /// Returns the attributes.
@@ -73,12 +76,12 @@ impl Inode {
 
     /// Sets the permission bits. A symbolic link has none that count.
     pub(in crate::active) fn chmod(&self, mode: u32) -> Result<()> {
-        Ok(rustix::fs::chmodat(
-            CWD,
-            self.path(),
-            Mode::from_raw_mode(mode & 0o7777),
-            AtFlags::empty(),
-        )?)
+        let mode = Mode::from_raw_mode(mode & 0o7777);
+        let set = match rustix::fs::fchmod(&*self.0, mode) {
+            Err(Errno::BADF) => rustix::fs::chmodat(CWD, self.path(), mode, AtFlags::empty()),
+            set => set,
+        };
+        Ok(set?)
     }
 
     /// Sets the times that are there.
@@ -91,12 +94,12 @@ impl Inode {
             last_access: timespec(atime),
             last_modification: timespec(mtime),
         };
-        Ok(rustix::fs::utimensat(
-            CWD,
-            self.path(),
-            &times,
-            AtFlags::empty(),
-        )?)
+        let set = match rustix::fs::utimensat(&*self.0, c"", &times, AtFlags::EMPTY_PATH) {
+            // Linux before 5.8.
+            Err(Errno::INVAL) => rustix::fs::utimensat(CWD, self.path(), &times, AtFlags::empty()),
+            set => set,
+        };
+        Ok(set?)
     }
 
     /// Sets an attribute under the name that is on disk.
@@ -107,12 +110,20 @@ impl Inode {
         flags: u32,
     ) -> Result<()> {
         let flags = XattrFlags::from_bits_retain(flags);
-        Ok(rustix::fs::setxattr(self.path(), name, value, flags)?)
+        let set = match rustix::fs::fsetxattr(&*self.0, name, value, flags) {
+            Err(Errno::BADF) => rustix::fs::setxattr(self.path(), name, value, flags),
+            set => set,
+        };
+        Ok(set?)
     }
 
     /// Takes an attribute away by the name that is on disk.
     pub(in crate::active) fn remove_stored_xattr(&self, name: &[u8]) -> Result<()> {
-        Ok(rustix::fs::removexattr(self.path(), name)?)
+        let removed = match rustix::fs::fremovexattr(&*self.0, name) {
+            Err(Errno::BADF) => rustix::fs::removexattr(self.path(), name),
+            removed => removed,
+        };
+        Ok(removed?)
     }
 
     /// Returns the value of an attribute by the name that is on disk; an error where the
@@ -154,6 +165,19 @@ impl Inode {
 
     fn path(&self) -> String {
         format!("/proc/self/fd/{}", self.0.as_raw_fd())
+    }
+}
+
+/// Opens for reading and writing, or as far as permissions and flags of the inode allow it.
+fn open_as_allowed(open: impl Fn(OFlags) -> rustix::io::Result<OwnedFd>) -> Result<OwnedFd> {
+    match open(OFlags::RDWR) {
+        // One that can only be appended to, and one that can only be read.
+        Err(Errno::PERM) => match open(OFlags::RDWR | OFlags::APPEND) {
+            Err(Errno::PERM | Errno::ACCESS) => Ok(open(OFlags::RDONLY)?),
+            opened => Ok(opened?),
+        },
+        Err(Errno::ACCESS) => Ok(open(OFlags::RDONLY)?),
+        opened => Ok(opened?),
     }
 }
 

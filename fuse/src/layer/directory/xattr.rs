@@ -1,14 +1,17 @@
 //! Extended attributes in a directory layer.
 //!
-//! A descriptor opened with `O_PATH` reaches every type of inode; the attributes
-//! behind it are read through its name in `/proc/self/fd`, which is no link that a
-//! layer could have made.
+//! They are read by the name of the inode in its directory, where the kernel can, or through
+//! a descriptor. One opened with `O_PATH` reaches every type of inode; the attributes behind
+//! it are read through its name in `/proc/self/fd`, which is no link that a layer could have
+//! made.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
 use crate::layer::marks::{self, Redirect, XattrMark};
+use crate::sys::xattrs as calls;
 
 /// The longest value and the longest list of names that Linux has (`XATTR_SIZE_MAX`,
 /// `XATTR_LIST_MAX`), in bytes.
@@ -94,33 +97,85 @@ fn is_trusted(name: &[u8]) -> bool {
     name.starts_with(b"trusted.")
 }
 
-/// Returns the value of the attribute that is shown as `name`.
-pub(crate) fn value(inode: &OwnedFd, name: &[u8]) -> rustix::io::Result<Option<Vec<u8>>> {
-    marks::stored_xattr(name).map_or(Ok(None), |stored| stored_value(inode, &stored))
-}
-
 /// Returns the names of the attributes that are shown.
 pub(crate) fn names(inode: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
-    let names = stored_names(inode)?;
-    Ok(names
-        .iter()
-        .filter_map(|name| marks::shown_xattr(name))
-        .map(std::borrow::Cow::into_owned)
-        .collect())
+    Ok(shown_names(&stored_names(inode)?))
+}
+
+/// Returns whether there are marks of overlayfs among the names of attributes.
+pub(super) fn may_have_marks(stored: &[Vec<u8>]) -> bool {
+    stored.iter().any(|name| marks::xattr_mark(name).is_some())
+}
+
+/// Returns the names in a list of attributes that are shown.
+pub(crate) fn shown_names(stored: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let shown = stored.iter().filter_map(|name| marks::shown_xattr(name));
+    shown.map(std::borrow::Cow::into_owned).collect()
 }
 
 /// Returns the value of an attribute by the name that is on disk.
 pub(crate) fn stored_value(inode: &OwnedFd, name: &[u8]) -> rustix::io::Result<Option<Vec<u8>>> {
-    match read(|buffer| rustix::fs::getxattr(magic_link(inode), name, buffer)) {
+    of_value(read(|buffer| {
+        match rustix::fs::fgetxattr(inode, name, &mut *buffer) {
+            Err(Errno::BADF) => rustix::fs::getxattr(magic_link(inode), name, buffer),
+            read => read,
+        }
+    }))
+}
+
+/// Returns the same of what a name in a directory stands for; `None` if the kernel cannot.
+pub(super) fn stored_value_at(
+    directory: impl AsFd,
+    name: &[u8],
+    attribute: &[u8],
+) -> Option<rustix::io::Result<Option<Vec<u8>>>> {
+    let (name, attribute) = (CString::new(name).ok()?, CString::new(attribute).ok()?);
+    can(read(|buffer| {
+        calls::value_at(directory.as_fd(), &name, &attribute, buffer)
+    }))
+    .map(of_value)
+}
+
+/// Returns the names of all attributes; a file system without them has none.
+pub(crate) fn stored_names(inode: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
+    of_list(read(|buffer| {
+        match rustix::fs::flistxattr(inode, &mut *buffer) {
+            Err(Errno::BADF) => rustix::fs::listxattr(magic_link(inode), buffer),
+            read => read,
+        }
+    }))
+}
+
+/// Returns the same of what a name in a directory stands for; `None` if the kernel cannot.
+pub(super) fn stored_names_at(
+    directory: impl AsFd,
+    name: &[u8],
+) -> Option<rustix::io::Result<Vec<Vec<u8>>>> {
+    let name = CString::new(name).ok()?;
+    can(read(|buffer| {
+        calls::list_at(directory.as_fd(), &name, buffer)
+    }))
+    .map(of_list)
+}
+
+/// Returns `None` for a call that the kernel has not, or a filter does not let through.
+fn can<T>(result: rustix::io::Result<T>) -> Option<rustix::io::Result<T>> {
+    match result {
+        Err(Errno::NOSYS | Errno::PERM) => None,
+        result => Some(result),
+    }
+}
+
+fn of_value(read: rustix::io::Result<Vec<u8>>) -> rustix::io::Result<Option<Vec<u8>>> {
+    match read {
         Ok(value) => Ok(Some(value)),
         Err(Errno::NODATA) => Ok(None),
         Err(errno) => Err(errno),
     }
 }
 
-/// Returns the names of all attributes; a file system without them has none.
-pub(crate) fn stored_names(inode: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
-    let list = match read(|buffer| rustix::fs::listxattr(magic_link(inode), buffer)) {
+fn of_list(read: rustix::io::Result<Vec<u8>>) -> rustix::io::Result<Vec<Vec<u8>>> {
+    let list = match read {
         Ok(list) => list,
         // The file system has no attributes.
         Err(Errno::OPNOTSUPP) => Vec::new(),
