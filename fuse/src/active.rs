@@ -328,7 +328,7 @@ impl ActiveView {
 
     /// Opens a directory of the upper, also one that was taken away.
     fn directory_inode(&self, node: &Node) -> Result<Inode> {
-        let kept = node.state().kept.clone();
+        let kept = node.state().kept().cloned();
         kept.map_or_else(|| self.directory_fd(node).map(Inode), Ok)
     }
 
@@ -344,7 +344,7 @@ impl ActiveView {
         for _ in 0..ATTEMPTS {
             let (inode, expected) = {
                 let state = node.state();
-                (state.kept.clone(), state.presence.upper_ino())
+                (state.kept().cloned(), state.presence.upper_ino())
             };
             if let Some(inode) = inode {
                 return kept(inode);

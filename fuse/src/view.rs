@@ -220,7 +220,7 @@ impl View {
             Decoded::Packed(layer, index) if index.0 < self.stack.packed(layer)?.inodes() => {
                 Ok(Place::Packed(layer, index))
             }
-            Decoded::Real => self.nodes.get(node).map(|node| node.place).ok_or(stale),
+            Decoded::Real => self.nodes.get(node).ok_or(stale)?.place(),
             Decoded::Packed(..) | Decoded::Unknown => Err(stale),
         }
     }
@@ -250,7 +250,7 @@ impl View {
         let is_directory = match &place {
             Place::Packed(..) => self.file_type(&place)? == FileType::Directory,
             Place::Real(..) => {
-                node == NodeId::ROOT || self.nodes.get(node).is_some_and(|node| node.is_directory)
+                node == NodeId::ROOT || self.nodes.get(node).is_some_and(|node| node.is_directory())
             }
         };
         if !is_directory {
@@ -289,7 +289,7 @@ impl View {
         let above = stack::split(path).0;
         let parent = match above {
             [] => NodeId::ROOT,
-            _ => NodeId(self.nodes.get(node)?.parent.0),
+            _ => NodeId(self.nodes.get(node)?.parent()?.0),
         };
         let directory = self.directories.made(parent)?;
         (directory.path() == above).then_some(directory)
@@ -301,7 +301,7 @@ impl View {
         match self.stack.identity.decode(node) {
             Decoded::Root => Ok([].into()),
             Decoded::Packed(layer, index) => Ok(self.stack.packed(layer)?.path(index).into()),
-            Decoded::Real => self.nodes.get(node).map(|node| node.path).ok_or(stale),
+            Decoded::Real => self.nodes.get(node).ok_or(stale)?.path(),
             Decoded::Unknown => Err(stale),
         }
     }

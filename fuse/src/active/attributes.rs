@@ -17,10 +17,15 @@ impl ActiveView {
     pub(super) fn attr(&self, node: &Node) -> Result<Attr> {
         let (presence, lower, ino, is_kept) = {
             let state = node.state();
-            if let (Some(gone), None) = (&state.gone, &state.kept) {
-                return Ok(**gone);
+            if let Some(gone) = state.gone() {
+                return Ok(*gone);
             }
-            (state.presence, state.lower, state.ino, state.kept.is_some())
+            (
+                state.presence,
+                state.lower,
+                state.ino,
+                state.kept().is_some(),
+            )
         };
         if let (Presence::Lower, Some(lower), false) = (presence, lower, is_kept) {
             let attr = self.lower_attr(lower)?;

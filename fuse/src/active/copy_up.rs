@@ -235,8 +235,9 @@ impl ActiveView {
         let mut state = node.state();
         state.presence = presence;
         if let Some(kept) = kept {
-            state.kept = Some(kept);
-            state.is_file = node.file_type == FileType::Regular;
+            let used = state.used();
+            used.kept = Some(kept);
+            used.is_file = node.file_type == FileType::Regular;
         }
         drop(state);
         if let Some(ino) = presence.upper_ino() {

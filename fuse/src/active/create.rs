@@ -109,11 +109,7 @@ impl ActiveView {
     }
 
     fn answer_created(&self, node: &Node, file: Inode) -> Result<Reply<'_>> {
-        {
-            let mut state = node.state();
-            state.kept = Some(file);
-            state.is_file = true;
-        }
+        node.state().keep_file(file);
         let entry = self.entry(node)?;
         match self.opened(node) {
             Ok(opened) => Ok(Reply::Created(entry, opened)),

@@ -57,22 +57,22 @@ impl ActiveView {
             None => false,
         };
         let mut state = node.state();
-        let is_first = state.opens == 0;
-        state.opens += 1;
+        let used = state.used();
+        let is_first = used.opens == 0;
+        used.opens += 1;
         if let (Some(backings), Some(file), true, false) =
             (self.backings.get(), file, is_first, has_privileges)
             && let Ok(backing) = backings.register(file.fd())
         {
-            state.backing = Some(backing);
-            state.kept = Some(file);
-            state.is_file = true;
+            used.backing = Some(backing);
+            used.kept = Some(file);
+            used.is_file = true;
             // What the kernel's own writes change, its cache of the node does not see.
-            state.is_cache_stale = true;
+            used.is_cache_stale = true;
         }
-        let backing = state.backing.as_ref().map(Backing::id);
         Ok(Opened {
-            keep_cache: !state.is_cache_stale,
-            backing,
+            keep_cache: !used.is_cache_stale,
+            backing: used.backing.as_ref().map(Backing::id),
         })
     }
 
@@ -81,15 +81,17 @@ impl ActiveView {
         let node = self.node(id)?;
         let has_name = self.nodes.place(id).is_some();
         let mut state = node.state();
-        state.opens = state.opens.saturating_sub(1);
+        let used = state.used();
+        used.opens = used.opens.saturating_sub(1);
         let mut closed = (None, None);
-        if state.opens == 0 {
-            closed.0 = state.backing.take();
+        if used.opens == 0 {
+            closed.0 = used.backing.take();
             if has_name {
-                closed.1 = state.kept.take();
-                state.is_file = false;
+                closed.1 = used.kept.take();
+                used.is_file = false;
             }
         }
+        state.tidy();
         drop(state);
         drop(closed);
         Ok(Reply::Done)
@@ -98,21 +100,18 @@ impl ActiveView {
     /// Returns the file that the upper has for a node, open. It stays open while a
     /// handle of the node is.
     pub(super) fn file(&self, node: &Node) -> Result<Inode> {
-        {
-            let state = node.state();
-            if let (Some(kept), true) = (&state.kept, state.is_file) {
-                return Ok(kept.clone());
-            }
-        }
-        let file = self.inode(node)?.open()?;
-        let mut state = node.state();
-        if let (Some(kept), true) = (&state.kept, state.is_file) {
+        if let Some(kept) = node.state().kept_file() {
             return Ok(kept.clone());
         }
-        if state.opens == 0 && state.kept.is_none() {
-            return Ok(Inode(std::sync::Arc::new(file)));
+        let file = Inode(std::sync::Arc::new(self.inode(node)?.open()?));
+        let mut state = node.state();
+        if let Some(kept) = state.kept_file() {
+            return Ok(kept.clone());
         }
-        Ok(state.keep_file(file))
+        if state.opens() > 0 || state.kept().is_some() {
+            state.keep_file(file.clone());
+        }
+        Ok(file)
     }
 
     /// Opens the file that the upper has for a node by its name, unless it is open already or
@@ -129,7 +128,7 @@ impl ActiveView {
             let now = self.nodes.place(node.id);
             now.is_some_and(|now| now.parent == place.parent && now.name == place.name)
         };
-        if node.state().kept.is_some() || !is_there() {
+        if node.state().kept().is_some() || !is_there() {
             return Ok(None);
         }
         let file = Inode::open_at(&directory, &place.name)?;

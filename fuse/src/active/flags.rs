@@ -5,6 +5,7 @@
 //! everybody to them. Those of layers are shown and bind nobody, and a copy has none of them.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::fs::{IFlags, OFlags, ioctl_getflags, ioctl_setflags};
 use rustix::io::Errno;
@@ -82,13 +83,13 @@ impl ActiveView {
     /// Opens anew what is kept open but could not be opened for all writing, as its flags
     /// may allow it by now.
     fn lift_limits(&self, node: &Node) -> Result<()> {
-        let kept = node.state().kept.clone();
+        let kept = node.state().kept().cloned();
         if node.file_type != FileType::Regular || !limits_of(kept.as_ref())?.is_limited() {
             return Ok(());
         }
-        let file = self.inode(node)?.open()?;
+        let file = Inode(Arc::new(self.inode(node)?.open()?));
         let mut state = node.state();
-        if state.is_file {
+        if state.kept_file().is_some() {
             state.keep_file(file);
         }
         Ok(())
@@ -105,7 +106,7 @@ impl ActiveView {
 
 /// Refuses to open for writing what nobody may write now, or only append to.
 pub(super) fn refuse_where_flags_do(node: &Node, flags: u32) -> Result<()> {
-    let kept = node.state().kept.clone();
+    let kept = node.state().kept().cloned();
     let limits = limits_of(kept.as_ref())?;
     let appends = flags & libc::O_APPEND.cast_unsigned() != 0;
     if limits.is_read_only || limits.is_append_only && !appends {

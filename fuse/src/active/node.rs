@@ -1,7 +1,6 @@
 //! One node that the kernel knows: where its inode is, and what is open of it.
 
-use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::names::{Name, Names};
 use super::upper::Inode;
@@ -16,9 +15,16 @@ pub(super) struct Node {
     /// Held by the one thread that copies the node up.
     copying: Mutex<()>,
     state: Mutex<State>,
-    /// What is in a directory.
-    directory: RwLock<Directory>,
+    /// What is in a directory; of which there are few among many files.
+    directory: Option<Box<RwLock<Directory>>>,
 }
+
+/// What is in what is no directory.
+static NOTHING: RwLock<Directory> = RwLock::new(Directory {
+    names: None,
+    lower: None,
+    is_removed: true,
+});
 
 /// Where the inode of a node is.
 #[derive(Debug)]
@@ -29,6 +35,13 @@ pub(super) struct State {
     pub(super) presence: Presence,
     /// The node of the layers below that it is, or whose contents it has.
     pub(super) lower: Option<NodeId>,
+    /// What there is only of a node that somebody uses, or that has lost its name.
+    used: Option<Box<Used>>,
+}
+
+/// What is open of a node, and what is left of one without a name.
+#[derive(Debug, Default)]
+pub(super) struct Used {
     /// Handles that are open.
     pub(super) opens: u32,
     /// The inode in the upper, kept open while a handle is, and where it has no name.
@@ -93,17 +106,14 @@ impl Node {
                 ino: found.ino,
                 presence: found.presence,
                 lower: found.lower,
-                opens: 0,
-                kept: None,
-                is_file: false,
-                backing: None,
-                is_cache_stale: false,
-                gone: None,
+                used: None,
             }),
-            directory: RwLock::new(Directory {
-                names: (is_directory && found.presence == Presence::Lower).then(Box::default),
-                lower: found.lower,
-                is_removed: false,
+            directory: is_directory.then(|| {
+                Box::new(RwLock::new(Directory {
+                    names: (found.presence == Presence::Lower).then(Box::default),
+                    lower: found.lower,
+                    is_removed: false,
+                }))
             }),
         }
     }
@@ -127,26 +137,62 @@ impl Node {
         state.lower.filter(|_| state.presence == Presence::Lower)
     }
 
+    /// Locks what is in the directory, to read.
     pub(super) fn directory(&self) -> RwLockReadGuard<'_, Directory> {
-        self.directory
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+        let directory = self.directory.as_deref().unwrap_or(&NOTHING);
+        directory.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Locks what is in the directory, to change. Nobody asks this of what is none.
     pub(super) fn directory_mut(&self) -> RwLockWriteGuard<'_, Directory> {
-        self.directory
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+        let directory = self.directory.as_deref().unwrap_or(&NOTHING);
+        directory.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
+    /// Returns how many handles are open.
+    pub(super) fn opens(&self) -> u32 {
+        self.used.as_ref().map_or(0, |used| used.opens)
+    }
+
+    /// Returns the inode in the upper, where it is kept open.
+    pub(super) fn kept(&self) -> Option<&Inode> {
+        self.used.as_ref()?.kept.as_ref()
+    }
+
+    /// Returns the same where it can be read and written.
+    pub(super) fn kept_file(&self) -> Option<&Inode> {
+        let used = self.used.as_ref().filter(|used| used.is_file)?;
+        used.kept.as_ref()
+    }
+
+    /// Returns the attributes at the time when the last name went, if nothing else has them.
+    pub(super) fn gone(&self) -> Option<&Attr> {
+        let used = self.used.as_ref().filter(|used| used.kept.is_none())?;
+        used.gone.as_deref()
+    }
+
+    /// Returns what there is of a node that is in use.
+    pub(super) fn used(&mut self) -> &mut Used {
+        self.used.get_or_insert_default()
+    }
+
+    /// Gives the memory back of a node that is not in use any more.
+    pub(super) fn tidy(&mut self) {
+        let is_unused = |used: &Used| {
+            used.opens == 0 && used.kept.is_none() && used.gone.is_none() && !used.is_cache_stale
+        };
+        if self.used.as_deref().is_some_and(is_unused) {
+            self.used = None;
+        }
+    }
+
     /// Keeps an inode of the upper open as a file.
-    pub(super) fn keep_file(&mut self, file: OwnedFd) -> Inode {
-        let inode = Inode(Arc::new(file));
-        self.kept = Some(inode.clone());
-        self.is_file = true;
-        inode
+    pub(super) fn keep_file(&mut self, file: Inode) {
+        let used = self.used();
+        used.kept = Some(file);
+        used.is_file = true;
     }
 }
 

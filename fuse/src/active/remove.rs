@@ -135,7 +135,7 @@ impl ActiveView {
     pub(super) fn keep(&self, victim: &Node) -> Result<()> {
         let (presence, opens, is_kept) = {
             let state = victim.state();
-            (state.presence, state.opens, state.kept.is_some())
+            (state.presence, state.opens(), state.kept().is_some())
         };
         if is_kept {
             return Ok(());
@@ -155,7 +155,7 @@ impl ActiveView {
             } else {
                 self.inode(victim)?
             };
-            victim.state().kept.get_or_insert(inode);
+            victim.state().used().kept.get_or_insert(inode);
             return Ok(());
         }
         let attr = attr.ok_or(Error::Refused(Errno::STALE))?;
@@ -164,7 +164,7 @@ impl ActiveView {
         } else {
             attr.nlink.saturating_sub(1)
         };
-        victim.state().gone = Some(Box::new(Attr { nlink, ..attr }));
+        victim.state().used().gone = Some(Box::new(Attr { nlink, ..attr }));
         self.nodes.departed(victim);
         Ok(())
     }

@@ -204,6 +204,7 @@ impl Directory {
                 Ok(Some(Named {
                     position,
                     name: Cow::Borrowed(name),
+                    slot: None,
                     found: Found { layer, kind },
                     listed: None,
                     above: None,
@@ -265,6 +266,7 @@ impl Merged {
         Ok(Some(Named {
             position,
             name,
+            slot: Some(slot),
             found,
             listed: match &contributor.names {
                 Names::Packed(_) => None,

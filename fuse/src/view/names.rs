@@ -236,6 +236,13 @@ impl View {
 
     /// Returns the node of a name of a directory layer, with one reference.
     fn real_node(&self, directory: &Directory, named: &Named<'_>, real: &RealAttr) -> Node {
+        if let Some(slot) = named.slot
+            && let Some(parts) = directory.shared_contributors()
+            && !named.is_moved
+            && real.file_type() != FileType::Directory
+        {
+            return Node::named(parts, slot, real);
+        }
         let path = named.path();
         let place = Place::Real(named.found.layer, Arc::clone(&path));
         let path = if named.is_moved {

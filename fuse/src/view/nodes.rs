@@ -6,10 +6,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::identity::REAL_BITS;
-use super::stack::Place;
+use super::stack::{Contributor, Place};
 use crate::layer::directory::RealAttr;
 use crate::layer::packed::InodeIndex;
-use crate::{FileType, Ino, NodeId};
+use crate::merge::Slot;
+use crate::{Error, FileType, Ino, NodeId, Result};
+
+use rustix::io::Errno;
 
 const SHARDS: u64 = 16;
 /// The capacity of a shard that is kept when its nodes are forgotten.
@@ -27,17 +30,30 @@ pub(super) struct Nodes {
 /// A node of a directory layer, or a directory that only a directory layer leads to.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// Where it lies; for a directory, in its uppermost layer.
-    pub(super) place: Place,
-    /// A path in the view, for a directory the path.
-    pub(super) path: Arc<[u8]>,
-    /// The number of the directory that it was found in.
-    pub(super) parent: Ino,
-    /// Whether it is a directory.
-    pub(super) is_directory: bool,
+    whence: Whence,
     /// The file system and its inode number.
     real: (u64, Ino),
     lookups: u64,
+}
+
+/// Where a node lies. There may be very many files, of which little is kept.
+#[derive(Clone, Debug)]
+enum Whence {
+    /// It is a name of a directory, no directory itself, and has that place in the view too.
+    Name(Arc<[Contributor]>, Slot),
+    Told(Box<Told>),
+}
+
+/// What cannot be said in fewer words.
+#[derive(Clone, Debug)]
+struct Told {
+    /// Where it lies; for a directory, in its uppermost layer.
+    place: Place,
+    /// A path in the view, for a directory the path.
+    path: Arc<[u8]>,
+    /// The number of the directory that it was found in.
+    parent: Ino,
+    is_directory: bool,
 }
 
 /// Numbers of nodes whose own is taken: a directory that is seen at two paths, of
@@ -60,13 +76,26 @@ enum Key {
 }
 
 impl Node {
+    /// Returns the node of a name in a directory of a directory layer, with one reference. It
+    /// is no directory.
+    pub(super) fn named(parts: Arc<[Contributor]>, slot: Slot, real: &RealAttr) -> Self {
+        Self {
+            whence: Whence::Name(parts, slot),
+            real: (real.device, real.attr.ino),
+            lookups: 1,
+        }
+    }
+
     /// Returns the node of an inode of a directory layer, with one reference.
     pub(super) fn new(place: Place, path: Arc<[u8]>, parent: Ino, real: &RealAttr) -> Self {
-        Self {
+        let told = Told {
             place,
             path,
             parent,
             is_directory: real.file_type() == FileType::Directory,
+        };
+        Self {
+            whence: Whence::Told(Box::new(told)),
             real: (real.device, real.attr.ino),
             lookups: 1,
         }
@@ -74,21 +103,60 @@ impl Node {
 
     /// Returns the node of a directory of a packed layer, with one reference.
     pub(super) fn moved(layer: u32, index: InodeIndex, path: Arc<[u8]>, parent: Ino) -> Self {
-        Self {
+        let told = Told {
             place: Place::Packed(layer, index),
             path,
             parent,
             is_directory: true,
+        };
+        Self {
+            whence: Whence::Told(Box::new(told)),
             real: (0, Ino(0)),
             lookups: 1,
         }
     }
 
+    /// Returns where it lies; for a directory, in its uppermost layer.
+    pub(super) fn place(&self) -> Result<Place> {
+        match &self.whence {
+            Whence::Name(parts, slot) => {
+                let part = parts.get(slot.contributor as usize);
+                part.ok_or(Error::Refused(Errno::STALE))?
+                    .place_of(slot.dentry)
+            }
+            Whence::Told(told) => Ok(told.place.clone()),
+        }
+    }
+
+    /// Returns a path in the view, for a directory the path.
+    pub(super) fn path(&self) -> Result<Arc<[u8]>> {
+        match (&self.whence, self.place()?) {
+            (Whence::Told(told), _) => Ok(Arc::clone(&told.path)),
+            (Whence::Name(..), Place::Real(_, path)) => Ok(path),
+            (Whence::Name(..), Place::Packed(..)) => Err(Error::Refused(Errno::STALE)),
+        }
+    }
+
+    /// Returns the number of the directory that a directory was found in.
+    pub(super) fn parent(&self) -> Option<Ino> {
+        match &self.whence {
+            Whence::Name(..) => None,
+            Whence::Told(told) => Some(told.parent),
+        }
+    }
+
+    /// Returns whether it is a directory.
+    pub(super) fn is_directory(&self) -> bool {
+        match &self.whence {
+            Whence::Name(..) => false,
+            Whence::Told(told) => told.is_directory,
+        }
+    }
+
     fn key(&self) -> Key {
-        if self.is_directory {
-            Key::Directory(Arc::clone(&self.path))
-        } else {
-            Key::File(self.real)
+        match &self.whence {
+            Whence::Told(told) if told.is_directory => Key::Directory(Arc::clone(&told.path)),
+            _ => Key::File(self.real),
         }
     }
 }

@@ -208,6 +208,15 @@ impl Contributor {
         }
     }
 
+    /// Returns where a name of a directory layer's directory is.
+    pub(super) fn place_of(&self, dentry: u32) -> Result<Place> {
+        let Names::Listing(listing) = &self.names else {
+            return Err(Error::Refused(Errno::STALE));
+        };
+        let (name, _) = listing.at(dentry as usize)?;
+        Ok(Place::Real(self.layer, join(&self.path, name).into()))
+    }
+
     /// Returns what the directory says of the layers below. Opaque goes first.
     pub(super) fn beyond(&self, stack: &Stack) -> Result<Beyond<'_>> {
         Ok(match &self.names {

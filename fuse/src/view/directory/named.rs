@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::Ino;
+use crate::merge::Slot;
 use crate::view::stack::{Found, join};
 
 /// One name of a directory.
@@ -13,6 +14,8 @@ pub(in crate::view) struct Named<'v> {
     pub(in crate::view) position: u64,
     /// The name.
     pub(in crate::view) name: Cow<'v, [u8]>,
+    /// Where it stands among the names of a merged directory.
+    pub(in crate::view) slot: Option<Slot>,
     /// What the uppermost layer holds for it.
     pub(in crate::view) found: Found,
     /// The `st_dev` and number of its inode, where the listing of a directory layer has them.
