@@ -14,7 +14,7 @@ use super::names::Kind;
 use super::node::{Node, Presence};
 use super::upper::{Inode, Staged, XattrSpace};
 use super::{ActiveView, asked};
-use crate::{Attr, Error, FileType, NodeId, Operation, Reply, Result, SetTime};
+use crate::{Attr, Error, FileType, Ino, NodeId, Operation, Reply, Result, SetTime};
 
 /// What of a file's contents has to be in the upper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +87,8 @@ impl ActiveView {
             rustix::fs::mkdirat(work, name, Mode::RWXU)?;
             Inode::at(work, name)
         })?;
-        self.dress(&inode, lower, &self.lower_attr(lower)?)?;
-        self.put_into_place(node, staged, &inode, Presence::Upper)
+        let ino = self.dress(&inode, lower, &self.lower_attr(lower)?)?;
+        self.put_into_place(node, staged, &inode, Presence::Upper(ino))
     }
 
     fn copy_up_file(&self, node: &Node, contents: Contents) -> Result<Inode> {
@@ -97,7 +97,7 @@ impl ActiveView {
         let is_regular = node.file_type == FileType::Regular;
         let without_contents = is_regular && contents == Contents::Later && attr.size > 0;
         let (staged, inode) = self.stage_copy(node, lower, &attr, contents)?;
-        self.dress(&inode, lower, &attr)?;
+        let ino = self.dress(&inode, lower, &attr)?;
         if matches!(contents, Contents::Until(limit) if limit < attr.size) {
             // What is put into place is the file as it is after the cut.
             inode.set_times(None, Some(SetTime::Now))?;
@@ -114,9 +114,9 @@ impl ActiveView {
             self.upper.set_metacopy(&inode)?;
         }
         let presence = if without_contents {
-            Presence::Metadata
+            Presence::Metadata(ino)
         } else {
-            Presence::Upper
+            Presence::Upper(ino)
         };
         if attr.nlink == 1 {
             self.put_into_place(node, staged, &inode, presence)?;
@@ -153,7 +153,12 @@ impl ActiveView {
             FileType::Regular => {
                 let (staged, file) = work.stage(|work, name| {
                     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-                    let mode = Mode::RUSR | Mode::WUSR;
+                    // Mostly it is the right one already; nobody else gets to this directory.
+                    let mode = if self.upper.overrides() {
+                        Mode::RUSR | Mode::WUSR
+                    } else {
+                        Mode::from_raw_mode(attr.mode & 0o777)
+                    };
                     Ok(rustix::fs::openat(work, name, flags, mode)?)
                 })?;
                 match contents {
@@ -184,15 +189,25 @@ impl ActiveView {
     }
 
     /// Gives an inode in the work directory everything but contents: owner, attributes,
-    /// mode and times, in the order in which none takes away what another set.
-    fn dress(&self, inode: &Inode, lower: NodeId, attr: &Attr) -> Result<()> {
-        self.upper
-            .set_owner(inode, Some(attr.uid), Some(attr.gid))?;
-        for (name, value) in self.lower.xattrs(lower)? {
-            self.upper.carry_xattr(inode, &name, &value)?;
+    /// mode and times, in the order in which none takes away what another set. Returns its
+    /// number in the upper.
+    fn dress(&self, inode: &Inode, lower: NodeId, attr: &Attr) -> Result<Ino> {
+        let made = inode.attr()?.attr;
+        let is_plain = !self.upper.overrides();
+        if !is_plain || (made.uid, made.gid) != (attr.uid, attr.gid) {
+            self.upper
+                .set_owner(inode, Some(attr.uid), Some(attr.gid))?;
         }
-        self.upper.set_permissions(inode, attr)?;
-        inode.set_times(Some(SetTime::At(attr.atime)), Some(SetTime::At(attr.mtime)))
+        let xattrs = self.lower.xattrs(lower)?;
+        for (name, value) in &xattrs {
+            self.upper.carry_xattr(inode, name, value)?;
+        }
+        // An access list changes the mode.
+        if !is_plain || !xattrs.is_empty() || made.mode != attr.mode {
+            self.upper.set_permissions(inode, attr)?;
+        }
+        inode.set_times(Some(SetTime::At(attr.atime)), Some(SetTime::At(attr.mtime)))?;
+        Ok(made.ino)
     }
 
     /// Puts a copy where the node is in the view; the times of the directory stay. A node
@@ -202,9 +217,8 @@ impl ActiveView {
         node: &Node,
         staged: Staged<'_>,
         inode: &Inode,
-        presence: fn(crate::Ino) -> Presence,
+        presence: Presence,
     ) -> Result<()> {
-        let ino = inode.attr()?.attr.ino;
         let _tree = self.still_tree();
         if let Some(place) = self.nodes.place(node.id) {
             let above = self.node(place.parent)?;
@@ -222,12 +236,12 @@ impl ActiveView {
                 if let Some(names) = inside.names.as_mut() {
                     names.set(&place.name, Kind::Entry(node.file_type), true);
                 }
-                self.arrived(node, presence(ino), None);
+                self.arrived(node, presence, None);
                 let times = (SetTime::At(before.atime), SetTime::At(before.mtime));
                 return Inode(above_fd).set_times(Some(times.0), Some(times.1));
             }
         }
-        self.arrived(node, presence(ino), Some(inode.clone()));
+        self.arrived(node, presence, Some(inode.clone()));
         Ok(())
     }
 

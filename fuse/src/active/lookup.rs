@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::names::{Kind, Names};
 use super::node::{Directory, Found, Node, Presence};
-use super::upper::{Inode, UpperMarks, entry};
+use super::upper::{UpperMarks, entry};
 use super::{ActiveView, asked};
 use crate::layer::Kind as LayerKind;
 use crate::layer::directory::RealAttr;
@@ -127,9 +127,7 @@ impl ActiveView {
     }
 
     fn resolve_upper(&self, node: &Node, directory: &Directory, name: &[u8]) -> Result<Resolved> {
-        let inode = Inode::at(self.directory_fd(node)?, name)?;
-        let real = self.upper.attr(&inode)?;
-        let marks = UpperMarks::read(&inode)?;
+        let (real, marks) = self.upper.look_at(&*self.directory_fd(node)?, name)?;
         let lower = self.merged_with(directory.lower, name, &real, &marks)?;
         let upper = real.attr.ino;
         let file_type = real.file_type();

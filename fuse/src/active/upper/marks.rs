@@ -1,6 +1,8 @@
 //! The marks that tie an inode of the upper to the layers below.
 
-use crate::layer::directory::xattr;
+use std::os::fd::OwnedFd;
+
+use crate::layer::directory::{RealAttr, xattr};
 use crate::layer::marks::{self, XattrMark};
 use crate::{Ino, Result};
 
@@ -46,6 +48,22 @@ impl UpperMarks {
 }
 
 impl Upper {
+    /// Returns what a name is shown as, and its marks. The names of the directory are locked.
+    pub(in crate::active) fn look_at(
+        &self,
+        directory: &OwnedFd,
+        name: &[u8],
+    ) -> Result<(RealAttr, UpperMarks)> {
+        if !self.overrides()
+            && let Some(names) = xattr::stored_names_at(directory, name)
+            && !names?.iter().any(|name| is_mark(name))
+        {
+            return Ok((RealAttr::at(directory, name)?, UpperMarks::default()));
+        }
+        let inode = Inode::at(directory, name)?;
+        Ok((self.attr(&inode)?, UpperMarks::read(&inode)?))
+    }
+
     /// Marks a directory as hiding what the layers below hold in it.
     pub(in crate::active) fn set_opaque(&self, inode: &Inode) -> Result<()> {
         self.set_mark(inode, "opaque", b"y")
@@ -74,6 +92,10 @@ impl Upper {
     fn set_mark(&self, inode: &Inode, mark: &str, value: &[u8]) -> Result<()> {
         inode.set_stored_xattr(self.options.xattrs.name(mark).as_bytes(), value, 0)
     }
+}
+
+fn is_mark(name: &[u8]) -> bool {
+    marks::xattr_mark(name).is_some() || is_own(name)
 }
 
 fn is_own(name: &[u8]) -> bool {

@@ -147,7 +147,7 @@ pub(crate) fn stored_names(inode: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> 
 }
 
 /// Returns the same of what a name in a directory stands for; `None` if the kernel cannot.
-pub(super) fn stored_names_at(
+pub(crate) fn stored_names_at(
     directory: impl AsFd,
     name: &[u8],
 ) -> Option<rustix::io::Result<Vec<Vec<u8>>>> {
