@@ -170,6 +170,11 @@ impl<'m> CommandRing<'m> {
         }
     }
 
+    /// Returns whether the kernel has this slot.
+    pub(crate) fn has(&self, number: usize) -> bool {
+        matches!(self.lent.get(number), Some(Some(_)))
+    }
+
     /// Returns whether a completion is there.
     pub(crate) fn has_more(&mut self) -> bool {
         !self.ring.completion().is_empty()

@@ -257,19 +257,22 @@ fn tree_of(layers: [Layer; 2]) -> Tree {
     view.unwrap().into()
 }
 
-/// Packs the directory of that name into `<name>.packed`.
+/// Packs the directory of that name into `<name>.packed`, unless that was done.
 fn pack(root: &Path, name: &str) -> Layer {
-    let directory = root.join(format!("{name}.packed"));
-    fs::create_dir_all(&directory).unwrap();
-    let directory = File::open(&directory).unwrap();
-    let tar = Command::new("tar")
-        .args(["-cf", "-", "-C"])
-        .arg(root.join(name))
-        .arg(".")
-        .output();
-    let mut builder = Builder::new(directory.as_fd(), name).unwrap();
-    builder.push(&tar.unwrap().stdout).unwrap();
-    builder.finish().unwrap();
+    let path = root.join(format!("{name}.packed"));
+    let is_new = !path.exists();
+    fs::create_dir_all(&path).unwrap();
+    let directory = File::open(&path).unwrap();
+    if is_new {
+        let tar = Command::new("tar")
+            .args(["-cf", "-", "-C"])
+            .arg(root.join(name))
+            .arg(".")
+            .output();
+        let mut builder = Builder::new(directory.as_fd(), name).unwrap();
+        builder.push(&tar.unwrap().stdout).unwrap();
+        builder.finish().unwrap();
+    }
     Layer::Packed(Arc::new(
         PackedLayer::open(directory.as_fd(), name).unwrap(),
     ))

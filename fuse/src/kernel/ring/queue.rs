@@ -163,15 +163,21 @@ impl<'s> Queue<'s> {
         let is_swollen = self.swollen.contains(&true);
         self.ring.enter(true, is_swollen.then_some(REST))?;
         if is_swollen && !self.ring.has_more() {
-            for (extent, swollen) in self.extents.iter().zip(&mut self.swollen) {
-                if std::mem::take(swollen)
-                    && let Err(errno) = extent.shrink(KEEP)
-                {
+            self.give_memory_back();
+        }
+        Ok(())
+    }
+
+    /// Gives memory of slots back, but of none that a clerk has: an answer may be in it.
+    fn give_memory_back(&mut self) {
+        for (number, (extent, swollen)) in self.extents.iter().zip(&mut self.swollen).enumerate() {
+            if *swollen && self.ring.has(number) {
+                *swollen = false;
+                if let Err(errno) = extent.shrink(KEEP) {
                     debug!("give memory of a buffer back: {errno}");
                 }
             }
         }
-        Ok(())
     }
 
     fn serve(&mut self, mut slot: Slot<'s>) {
