@@ -43,6 +43,7 @@ use crate::{
     Access, Attr, Error, FileType, Ino, Layer, NodeId, Operation, Reply, Request, Result, View,
     ViewOptions,
 };
+use copy_up::Copies;
 use node::{Found, Node, Presence};
 use nodes::Nodes;
 use upper::{Inode, UpperMarks, entry};
@@ -56,6 +57,7 @@ pub struct ActiveView {
     /// Directories of the upper that were used last.
     directories: OpenFiles,
     tree: RwLock<()>,
+    copies: Copies,
     backings: OnceLock<Backings>,
     notifier: OnceLock<Notifier>,
     /// Set where the kernel keeps what is written for a while.
@@ -87,6 +89,7 @@ impl ActiveView {
             ))),
             directories: OpenFiles::default(),
             tree: RwLock::default(),
+            copies: Copies::default(),
             backings: OnceLock::new(),
             notifier: OnceLock::new(),
             is_behind: OnceLock::new(),
@@ -135,11 +138,19 @@ impl ActiveView {
             | Operation::SyncFs
             | Operation::Allocate { .. }
             | Operation::CopyFileRange { .. } => true,
-            Operation::SetAttr(set) => set.size.is_some() && !self.is_in_upper(request.node),
+            Operation::SetAttr(set) => {
+                set.size.is_some() && !self.is_in_upper(request.node) || self.copies.is_under_way()
+            }
             Operation::Ioctl { .. } => !self.is_in_upper(request.node),
             Operation::Open { flags, .. } => {
                 files::writes(flags) && !self.is_in_upper(request.node)
             }
+            // What changes an inode waits until its contents are copied.
+            Operation::Write { .. }
+            | Operation::SetXattr { .. }
+            | Operation::RemoveXattr { .. }
+            | Operation::Link { .. }
+            | Operation::Rename { .. } => self.copies.is_under_way(),
             _ => false,
         }
     }

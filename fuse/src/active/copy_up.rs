@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -28,6 +29,31 @@ pub(super) enum Contents {
 impl Contents {
     /// Everything.
     pub(super) const ALL: Self = Self::Until(u64::MAX);
+}
+
+/// How many copies of contents are under way: those who wait for one wait long.
+#[derive(Debug, Default)]
+pub(super) struct Copies(AtomicUsize);
+
+/// One copy, from before the wait for others of the same node to its end.
+#[derive(Debug)]
+struct Copy<'c>(&'c Copies);
+
+impl Copies {
+    pub(super) fn is_under_way(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    fn begin(&self) -> Copy<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Copy(self)
+    }
+}
+
+impl Drop for Copy<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl ActiveView {
@@ -60,6 +86,7 @@ impl ActiveView {
         if let Some(place) = self.nodes.place(node.id) {
             self.copy_up_directory(&*self.node(place.parent)?)?;
         }
+        let _long = (contents != Contents::Later).then(|| self.copies.begin());
         let _copying = node.copying();
         let presence = node.state().presence;
         match (presence, contents) {

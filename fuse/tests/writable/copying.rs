@@ -8,13 +8,15 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, SeekFrom, Timespec, Timestamps, makedev, mknodat, seek, utimensat,
 };
 
 use crate::bed::{Bed, CACHES, is_whiteout, open_to_write, xattr};
-use crate::sys::truncate;
+use crate::sys::{Gate, truncate};
 
 const SIZE: usize = 4 << 20;
 /// An upper that has no space for it.
@@ -283,6 +285,39 @@ fn an_open_file_is_copied_up_to_where_its_renamed_directory_is() {
     assert_eq!(bed.read("moved/file"), b"Nld");
     assert_eq!(bed.stat("moved/file").mode() & 0o7777, 0o600);
     assert!(bed.path("dir").symlink_metadata().is_err());
+}
+
+/// Contents of a file are held back while they are copied up; what changes the file too has
+/// to wait, and nothing else may.
+#[test]
+fn a_copy_that_takes_long_holds_up_nobody_who_needs_nothing_of_it() {
+    let bed = Bed::new(|lower| {
+        big(lower);
+        fs::create_dir(lower.join("dir")).unwrap();
+    });
+    let gate = Gate::before(&bed.lower("big"));
+    let path = bed.path("big");
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| open_to_write(&path).write_all_at(b"N", 0).unwrap());
+        let has_begun = gate.has_somebody();
+        let changer = scope.spawn(|| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        });
+        let (report, reports) = mpsc::channel();
+        let others = bed.path("dir");
+        scope.spawn(move || {
+            for number in 0..1000 {
+                assert!(!others.join(number.to_string()).exists());
+            }
+            report.send(()).unwrap();
+        });
+        let was_in_time = reports.recv_timeout(Duration::from_secs(20));
+        assert!(has_begun && !writer.is_finished() && !changer.is_finished());
+        drop(gate);
+        was_in_time.unwrap();
+    });
+    assert_eq!(bed.read("big")[..2], *b"N\x07");
+    assert_eq!(bed.stat("big").mode() & 0o7777, 0o600);
 }
 
 /// Trap 45.

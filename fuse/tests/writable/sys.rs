@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
@@ -143,4 +144,38 @@ pub(crate) fn answer_call(listener: BorrowedFd<'_>, call: Call, failure: Option<
             &raw mut answer,
         )
     };
+}
+
+/// Keeps whoever opens a file waiting until this is dropped (`fanotify(7)`).
+#[derive(Debug)]
+pub(crate) struct Gate(OwnedFd);
+
+impl Gate {
+    pub(crate) fn before(path: &Path) -> Self {
+        let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+        // SAFETY: what is returned is a new descriptor, unless it is -1.
+        let gate = unsafe {
+            let flags = libc::FAN_CLASS_CONTENT | libc::FAN_CLOEXEC;
+            let descriptor = libc::fanotify_init(flags, libc::O_RDONLY as u32);
+            assert_ne!(descriptor, -1, "{}", std::io::Error::last_os_error());
+            OwnedFd::from_raw_fd(descriptor)
+        };
+        // SAFETY: the path ends with NUL and lives longer than the call.
+        let result = unsafe {
+            let (how, what) = (libc::FAN_MARK_ADD, libc::FAN_OPEN_PERM);
+            libc::fanotify_mark(gate.as_raw_fd(), how, what, libc::AT_FDCWD, path.as_ptr())
+        };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        Self(gate)
+    }
+
+    /// Waits until somebody waits.
+    pub(crate) fn has_somebody(&self) -> bool {
+        let patience = Timespec {
+            tv_sec: 20,
+            tv_nsec: 0,
+        };
+        let mut descriptors = [PollFd::new(&self.0, PollFlags::IN)];
+        poll(&mut descriptors, Some(&patience)).unwrap() == 1
+    }
 }
