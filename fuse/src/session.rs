@@ -146,13 +146,15 @@ fn device_of(point: &Path, is_made: impl Fn(&Mount) -> bool) -> Result<Device, M
 }
 
 impl Mounted {
-    /// Takes the mount away, also from under its users; it may be gone already.
+    /// Takes the mount away, also from under its users; it may be gone already. Closing the
+    /// descriptors is not enough: a process that was forked from this one may have them too,
+    /// and wait for an answer that nobody gives.
     fn remove(&self) -> Result<(), MountError> {
         let is_this = |mount: &Mount| {
             mount.device == self.device && mount.file_system_type == self.file_system_type
         };
         match mountinfo::topmost(&self.point)? {
-            Some(mount) if is_this(&mount) => unmount_if(&self.point, Busy::Detach, is_this),
+            Some(mount) if is_this(&mount) => unmount_if(&self.point, Busy::Abort, is_this),
             _ => Ok(()),
         }
     }

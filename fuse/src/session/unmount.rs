@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
+use tracing::warn;
 
 use super::{Mount, MountError, mountinfo, mountpoint};
 
@@ -15,6 +17,20 @@ pub enum Busy {
     Refuse,
     /// Take it out of the tree; it ends when its last user leaves.
     Detach,
+    /// End it: what users have written is written back, and whatever they ask from then on
+    /// is an error (`ECONNABORTED`, `ENOTCONN`). As [`Busy::Detach`] for who is not root.
+    Abort,
+}
+
+impl Busy {
+    /// Returns how to insist, if at all.
+    fn insistence(self) -> Option<UnmountFlags> {
+        match self {
+            Self::Refuse => None,
+            Self::Detach => Some(UnmountFlags::DETACH),
+            Self::Abort => Some(UnmountFlags::DETACH | UnmountFlags::FORCE),
+        }
+    }
 }
 
 /// Unmounts what is mounted at `point`, if it is a mount of this crate.
@@ -41,8 +57,11 @@ pub(crate) fn unmount_if(
         Some(_) => {}
     }
     let mut result = rustix::mount::unmount(&point, UnmountFlags::NOFOLLOW);
-    if result == Err(Errno::BUSY) && busy == Busy::Detach {
-        result = rustix::mount::unmount(&point, UnmountFlags::NOFOLLOW | UnmountFlags::DETACH);
+    if let (Err(Errno::BUSY), Some(flags)) = (result, busy.insistence()) {
+        if busy == Busy::Abort {
+            write_back(&point);
+        }
+        result = rustix::mount::unmount(&point, UnmountFlags::NOFOLLOW | flags);
     }
     match result {
         Ok(()) => Ok(()),
@@ -52,11 +71,20 @@ pub(crate) fn unmount_if(
     }
 }
 
+/// Has the kernel write what it keeps for a while.
+fn write_back(point: &Path) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let written = rustix::fs::open(point, flags, Mode::empty()).and_then(rustix::fs::syncfs);
+    if let Err(errno) = written {
+        warn!("write back {}: {errno}", point.display());
+    }
+}
+
 /// Lets the set-user-ID helper unmount what its user mounted.
 fn unmount_by_helper(point: &Path, busy: Busy) -> Result<(), MountError> {
     let mut command = Command::new("fusermount3");
     command.arg("-u").stdin(Stdio::null());
-    if busy == Busy::Detach {
+    if busy != Busy::Refuse {
         command.arg("-z");
     }
     let output = command

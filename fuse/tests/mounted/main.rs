@@ -14,12 +14,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirEntryExt, FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use mica_fuse::Access;
 use mica_fuse::session::{Busy, CacheMode, MountError, MountOptions, Session, mounts, unmount};
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use stage::{Served, Stage, eventually};
 
 /// Opcodes of `fuse.h` that the tests count.
@@ -268,6 +270,42 @@ fn a_stop_takes_the_mount_away_even_from_under_a_user() {
             .any(|mount| mount.point == served.point())
     );
     drop(user);
+}
+
+/// As a forked child has them until it runs another program.
+#[test]
+fn a_stop_ends_what_is_asked_though_somebody_has_copies_of_the_descriptors() {
+    let served = Stage::new().serve();
+    let device = fs::metadata(served.point()).unwrap().dev();
+    let line = format!("fuse_connection:\t{}", rustix::fs::minor(device));
+    let is_of_the_session = |descriptor: &str| {
+        let info = fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}"));
+        info.is_ok_and(|info| info.lines().any(|other| other == line))
+    };
+    let this = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let copy = |descriptor: String| {
+        pidfd_getfd(&this, descriptor.parse().unwrap(), PidfdGetfdFlags::empty()).unwrap()
+    };
+    let copies: Vec<_> = fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|descriptor| is_of_the_session(descriptor))
+        .map(copy)
+        .collect();
+    assert!(!copies.is_empty());
+    let user = File::open(served.path("many")).unwrap();
+    served.stop();
+    assert!(served.ends_within(Duration::from_secs(5)));
+    let (report, reports) = mpsc::channel();
+    std::thread::spawn(move || {
+        let found = rustix::fs::openat(&user, "absent", OFlags::RDONLY, Mode::empty());
+        report.send(found.map(drop)).unwrap();
+    });
+    let told = reports.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(
+        matches!(told, Err(Errno::CONNABORTED | Errno::NOTCONN)),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -12,8 +12,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use mica_fuse::session::{
-    Busy, Mount, MountError, MountOptions, Session, Statistics, StopHandle, Transport, mounts,
-    unmount,
+    Mount, MountError, MountOptions, Session, Statistics, StopHandle, Transport, mounts,
 };
 use mica_fuse::{
     Access, ActiveView, Builder, DirectoryLayer, Forest, Layer, PackedLayer, Tree, Upper,
@@ -199,11 +198,6 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let is_mounted =
-            mounts().is_ok_and(|mounts| mounts.iter().any(|mount| mount.point == self.point));
-        if is_mounted {
-            drop(unmount(&self.point, Busy::Detach));
-        }
         self.stop.stop().ok();
         if let Ok(mut thread) = self.thread.lock()
             && let Some(thread) = thread.take()

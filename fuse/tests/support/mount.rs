@@ -199,7 +199,6 @@ impl Drop for Serving {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        drop(unmount(&self.point, Busy::Detach));
         self.stop.stop().ok();
         drop(thread.join());
     }
