@@ -8,9 +8,13 @@
 //! spins on the other: no CPU is idle, and caller and server stay together. The spinner
 //! yields all the time to whatever else wants to run.
 //!
+//! Where the caller is, the companion finds out, never a thread that answers: a caller that
+//! is about to run another program closes files, and may ask us to, while the kernel keeps
+//! all who look at it waiting.
+//!
 //! It rests when no request came for [`PATIENCE`]; nothing runs when nothing is asked.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -25,6 +29,9 @@ const RUN: u32 = 4;
 const LOOK: u32 = 128;
 /// Spins between two looks at the clock.
 const SPINS: u32 = 64;
+/// No place that is known, and no thread.
+const UNKNOWN: usize = usize::MAX;
+const NOBODY: u32 = 0;
 /// The lowest priority of ordinary threads, `nice(2)`.
 const LOWEST_PRIORITY: i32 = 19;
 
@@ -33,7 +40,9 @@ const LOWEST_PRIORITY: i32 = 19;
 pub(crate) struct Company {
     cpus: [usize; 2],
     requests: AtomicU64,
-    /// Which of `cpus` the companion is to spin on.
+    /// The thread that the companion is to look for.
+    sought: AtomicU32,
+    /// Which of `cpus` the caller is on.
     place: AtomicUsize,
     is_called: AtomicBool,
     is_over: Mutex<bool>,
@@ -58,7 +67,8 @@ impl Company {
         Self {
             cpus,
             requests: AtomicU64::new(0),
-            place: AtomicUsize::new(0),
+            sought: AtomicU32::new(NOBODY),
+            place: AtomicUsize::new(UNKNOWN),
             is_called: AtomicBool::new(false),
             is_over: Mutex::new(false),
             changed: Condvar::new(),
@@ -117,12 +127,33 @@ impl Company {
                 seen = requests;
                 since = Instant::now();
             }
-            let asked = self.place.load(Ordering::Relaxed);
-            if place != Some(asked) {
-                place = Some(asked);
-                self.bind(Some(asked));
+            self.look();
+            if let Some(callers) = self.place() {
+                let other = 1 - callers;
+                if place != Some(other) {
+                    place = Some(other);
+                    self.bind(Some(other));
+                }
             }
         }
+    }
+
+    /// Finds out where the caller is, if somebody wants to know.
+    fn look(&self) {
+        let sought = self.sought.swap(NOBODY, Ordering::Relaxed);
+        if sought == NOBODY {
+            return;
+        }
+        let found = cpu_of(sought);
+        if let Some(place) = self.cpus.iter().position(|known| found == Some(*known)) {
+            self.place.store(place, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns which of the CPUs the caller is on.
+    fn place(&self) -> Option<usize> {
+        let place = self.place.load(Ordering::Relaxed);
+        (place < self.cpus.len()).then_some(place)
     }
 
     /// Binds this thread to one of the two CPUs, or to both.
@@ -176,31 +207,31 @@ impl<'c> Caller<'c> {
         self.in_a_run = if is_soon { self.in_a_run + 1 } else { 1 };
         company.requests.fetch_add(1, Ordering::Relaxed);
         if self.is_bound {
-            if let Some(place) = self.place {
-                company.place.store(1 - place, Ordering::Relaxed);
-            }
-        } else {
-            if self.in_a_run == 1 && self.place.take().is_some() {
+            company
+                .place
+                .store(self.place.unwrap_or(UNKNOWN), Ordering::Relaxed);
+        } else if self.in_a_run == 1 {
+            company.place.store(UNKNOWN, Ordering::Relaxed);
+            if self.place.take().is_some() {
                 company.bind(None);
             }
+        } else {
             if self.in_a_run % LOOK == RUN {
-                self.join(company, caller);
+                company.sought.store(caller, Ordering::Relaxed);
             }
+            self.join(company);
         }
         if self.in_a_run >= RUN && !company.is_called.load(Ordering::Relaxed) {
             company.call();
         }
     }
 
-    /// Moves this thread to the caller's CPU and the companion to the other.
-    fn join(&mut self, company: &Company, caller: u32) {
-        let Some(cpu) = cpu_of(caller) else { return };
-        let Some(place) = company.cpus.iter().position(|known| *known == cpu) else {
-            return;
-        };
-        if self.place != Some(place) {
+    /// Moves this thread to the caller's CPU, once it is known.
+    fn join(&mut self, company: &Company) {
+        if let Some(place) = company.place()
+            && self.place != Some(place)
+        {
             self.place = Some(place);
-            company.place.store(1 - place, Ordering::Relaxed);
             company.bind(Some(place));
         }
     }

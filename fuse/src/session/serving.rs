@@ -4,7 +4,7 @@
 //! both are tried out here and nowhere else.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use tracing::{debug, warn};
 
 use super::{MountError, Session, Transport, handshake};
+use crate::kernel::company::Company;
 use crate::kernel::crew::Crew;
 use crate::kernel::device::Device;
 use crate::kernel::notify;
@@ -57,11 +58,11 @@ impl Session {
         };
         let (over, leave) = (event()?, event()?);
         let crew = Crew::default();
-        let company = self.options.company();
+        let company = self.options.company().map(Arc::new);
         let service = Service {
             shown: &self.shown,
             crew: &crew,
-            company: company.as_ref(),
+            company: company.as_deref(),
             statistics: &self.statistics,
             session: self.descriptor.as_fd(),
             over: over.as_fd(),
@@ -91,10 +92,8 @@ impl Session {
                 .start_all(shares, way_back, self.options.effective_threads())
                 .map(|rings| tell(self.told(rings)))
                 .map_err(failed("start the threads of"));
-            if let Some(company) = &company
-                && let Err(errno) = start(scope, || company.keep())
-            {
-                debug!("start a companion: {errno}");
+            if let Some(company) = &company {
+                start_companion(company);
             }
             if self.resumes
                 && let Err(errno) = notify::send_again(self.descriptor.as_fd())
@@ -269,6 +268,18 @@ fn start<'scope, T: Send + 'scope>(
         .name(THREAD_NAME.into())
         .spawn_scoped(scope, run)
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
+}
+
+/// Starts a thread that nobody waits for: it may have to wait for a caller that goes only
+/// when the session is over.
+fn start_companion(company: &Arc<Company>) {
+    let company = Arc::clone(company);
+    let started = thread::Builder::new()
+        .name(THREAD_NAME.into())
+        .spawn(move || company.keep());
+    if let Err(error) = started {
+        debug!("start a companion: {error}");
+    }
 }
 
 /// Says that the session is over when a thread ends, however it ends.

@@ -6,11 +6,11 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use mica_fuse::Access;
-use mica_fuse::session::{MountOptions, Transport};
+use mica_fuse::session::{CacheMode, MountOptions, Transport};
 
 use crate::stage::{self, Served, Stage, eventually};
 use crate::transport::NAMES;
@@ -138,6 +138,40 @@ fn rings_that_are_switched_off_stay_where_they_are_and_new_mounts_do_without() {
         assert_eq!(served.names("many").len(), 3000);
         fs::write(served.path("new"), "new").unwrap();
         assert_eq!(fs::read(served.path("new")).unwrap(), b"new");
+    }
+}
+
+/// The kernel closes files that a program is not to inherit when it is about to run it, and
+/// lets nobody look at the process meanwhile.
+#[test]
+fn a_caller_that_runs_another_program_is_answered() {
+    for transport in [Transport::Poll, Transport::Block] {
+        let stage = Stage::new();
+        let options = MountOptions {
+            cache: CacheMode::Writeback,
+            ..by(transport)
+        };
+        let served = Served::start_tree(&stage, stage.active_view(), &options);
+        let (report, reports) = mpsc::channel();
+        let deep = served.path("deep");
+        std::thread::spawn(move || {
+            for round in 0..20 {
+                let files: Vec<_> = (0..200)
+                    .map(|number| {
+                        let mut file = File::create(deep.join(number.to_string())).unwrap();
+                        file.write_all(b"not written back").unwrap();
+                        file
+                    })
+                    .collect();
+                let ran = Command::new("true").status();
+                drop(files);
+                report.send((round, ran.unwrap().success())).unwrap();
+            }
+        });
+        for round in 0..20 {
+            let told = reports.recv_timeout(Duration::from_secs(20));
+            assert_eq!(told, Ok((round, true)), "{transport:?}");
+        }
     }
 }
 
