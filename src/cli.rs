@@ -5,6 +5,7 @@
 //! usage. A reader that closes stdout early is no error.
 
 mod arguments;
+mod bundle;
 mod check;
 mod commit;
 mod content;
@@ -148,6 +149,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Mount(mount) => mount::run(session()?, mount),
         Command::Umount(umount) => mount::umount(&session()?, umount),
         Command::Mounts => mount::list(&session()?),
+        Command::Bundle(arguments) => bundle::run(session()?, arguments),
         Command::Run(arguments) => run::run(session, arguments),
         Command::Overlay(overlay) => overlay::run(&overlay.call()),
         Command::Images(images) => image::list(&session()?, images),

@@ -13,13 +13,16 @@
 //! has the status of the command for its own: 128 and the number where a signal ended it, 127
 //! where there is no such command, 126 where it cannot be run, and [`FAILED`] where mica failed.
 
+mod bundle;
 mod ids;
 mod init;
 mod plan;
 mod process;
 mod root;
+mod runtime;
 mod server;
 mod signals;
+mod steward;
 mod terminal;
 mod user;
 
@@ -35,6 +38,7 @@ use crate::mounts::MountsError;
 pub use ids::{Ids, Range, map};
 pub use init::init;
 pub use plan::{Network, ProcessPlan, RunPlan, Volume, Writable};
+pub use runtime::write_bundle;
 pub use server::{become_server, serve};
 pub(crate) use terminal::is_there as has_terminal;
 
@@ -89,6 +93,12 @@ pub enum RunError {
         /// Why not.
         source: io::Error,
     },
+    /// The runtime that was asked for is not on this machine.
+    #[error("there is no runtime called {}", .0.display())]
+    NoRuntime(OsString),
+    /// A word cannot be written down as JSON has it.
+    #[error("{} is not UTF-8, which a bundle is written in", .0.display())]
+    NotText(OsString),
     /// Neither the image nor the user says what to run.
     #[error("the image has no command of its own")]
     NoCommand,
@@ -136,6 +146,9 @@ impl RunError {
                 if source.raw_os_error() == Some(Errno::NOEXEC.raw_os_error()) =>
             {
                 Some("it may be for another architecture, or lack its #! line")
+            }
+            Self::NoRuntime(_) => {
+                Some("install it (apt-get install crun), or run without --runtime")
             }
             Self::NoCommand => Some("name one behind the image"),
             Self::NoDirectory { .. } | Self::NoMountPoint(_) => {

@@ -99,3 +99,50 @@ pub(crate) fn execute(program: &CStr, arguments: &[CString], environment: &[CStr
         unsafe { libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     checked(result.into()).err().unwrap_or(Errno::IO)
 }
+
+/// Has the kernel ask about system calls of this process from now on, and of those that it
+/// starts; returns the descriptor by which it asks (`seccomp_unotify(2)`).
+pub(crate) fn install_filter(program: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
+    let program = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(|_| Errno::INVAL)?,
+        filter: program.as_ptr().cast_mut(),
+    };
+    // SAFETY: the structure gives the place and the length of the program, which the kernel only
+    // reads, and lives until the call returns.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
+            std::ptr::from_ref(&program),
+        )
+    };
+    let number = RawFd::try_from(checked(result)?).map_err(|_| Errno::BADF)?;
+    // SAFETY: the call has just opened it for the caller alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Waits for the next call that the kernel asks about.
+pub(crate) fn next_call(listener: BorrowedFd<'_>) -> Result<libc::seccomp_notif, Errno> {
+    // SAFETY: a structure of numbers, for which zero will do; the kernel wants it zeroed.
+    let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the opcode fills the structure that it is given the place of, and no more.
+    let result = unsafe {
+        let place = std::ptr::from_mut(&mut call);
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, place)
+    };
+    checked(result.into()).map(|_| call)
+}
+
+/// Answers such a call.
+pub(crate) fn answer_call(
+    listener: BorrowedFd<'_>,
+    response: &mut libc::seccomp_notif_resp,
+) -> Result<(), Errno> {
+    // SAFETY: the opcode reads the structure that it is given the place of, and no more.
+    let result = unsafe {
+        let place = std::ptr::from_mut(response);
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, place)
+    };
+    checked(result.into()).map(drop)
+}

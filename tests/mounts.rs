@@ -107,6 +107,7 @@ impl Stage {
             snapshot: None,
             access: AccessMode::default_for_process(),
             suid_and_dev: None,
+            squash: None,
             allow_nonempty: false,
             transport: TransportMode::default(),
         }

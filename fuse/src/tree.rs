@@ -5,6 +5,7 @@
 //! access control lists are not translated.
 
 mod appearance;
+mod by_xattr;
 
 pub use appearance::Appearance;
 
@@ -67,6 +68,11 @@ impl Tree {
         );
         if is_about_xattrs && !self.appearance.xattrs {
             return Err(Error::Refused(Errno::NOSYS));
+        }
+        if self.appearance.by_xattr
+            && let Some(answer) = self.answer_by_xattr(request)
+        {
+            return answer;
         }
         if self.appearance.is_plain() {
             return self.answer_on_disk(request);

@@ -31,7 +31,7 @@ pub(super) use lease::{LeaseCommand, ResourceArguments};
 pub(super) use namespace::NamespaceCommand;
 pub(super) use prune::PruneArguments;
 pub(super) use pull::{PullArguments, UnpackArguments};
-pub(super) use run::{ProcessArguments, RunArguments};
+pub(super) use run::{BundleArguments, ProcessArguments, RunArguments};
 pub(super) use select::FilterArguments;
 pub(super) use transfer::{
     ExportArguments, FormatArgument, ImageCommitArguments, ImportArguments, PushArguments,
@@ -81,6 +81,10 @@ pub(super) enum Command {
     Mounts,
     /// Run a command in the root file system of an image
     Run(RunArguments),
+    /// Write a bundle for a runtime of the OCI, and mount its root
+    ///
+    /// `crun run --bundle DIR NAME` runs it; `mica umount DIR/rootfs` takes the root away.
+    Bundle(BundleArguments),
     /// Show directories as one, called as fuse-overlayfs is
     #[command(disable_help_flag = true, disable_version_flag = true)]
     Overlay(OverlayArguments),

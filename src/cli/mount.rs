@@ -38,14 +38,27 @@ impl Named {
 }
 
 pub(super) fn run(session: Session, arguments: &MountArguments) -> Result<(), CliError> {
-    let mut named = resolve(&session, &arguments.what)?;
+    let named = resolve(&session, &arguments.what)?;
+    show(session, named, arguments, None).map(drop)
+}
+
+/// Mounts what was named, with all files as those of one user and group if that is wanted.
+pub(super) fn show(
+    session: Session,
+    mut named: Named,
+    arguments: &MountArguments,
+    squash: Option<(u32, u32)>,
+) -> Result<MountPlan, CliError> {
     require_layers(&session, &named, arguments.rw)?;
     let created = if arguments.rw {
         make_writable(&session, arguments, &mut named)?
     } else {
         None
     };
-    let plan = plan(&session, arguments, named)?;
+    let plan = MountPlan {
+        squash,
+        ..plan(&session, arguments, named)?
+    };
     // Not for as long as the mount lives; the mount holds its layers by itself.
     let mut before = Some(session);
     let mounted = if arguments.foreground {
@@ -59,7 +72,8 @@ pub(super) fn run(session: Session, arguments: &MountArguments) -> Result<(), Cl
     if let (Err(_), Some(session), Some(key)) = (&mounted, before, created) {
         session.snapshots().remove(&key)?;
     }
-    Ok(mounted?)
+    mounted?;
+    Ok(plan)
 }
 
 /// Makes sure that the layers of what was named can be used, and where it is to be stood on,

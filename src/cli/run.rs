@@ -73,6 +73,7 @@ fn start(session: Session, arguments: &RunArguments) -> Result<(), CliError> {
         hostname: arguments.process.hostname.clone(),
         network: arguments.network.into(),
         terminal: run::has_terminal(),
+        runtime: arguments.runtime.clone(),
     };
     drop(session);
     Err(run::become_server(&plan).into())

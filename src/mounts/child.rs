@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mica_fuse::session::Session;
-use mica_fuse::{ActiveView, Tree, View, ViewOptions};
+use mica_fuse::{ActiveView, Appearance, IdMap, IdMaps, Tree, View, ViewOptions};
 
 use super::process::Process;
 use super::{LayerPlan, MountPlan, MountRecord, MountsError, Records, failed, failed_call};
@@ -150,7 +150,18 @@ pub(crate) fn open(plan: &MountPlan) -> Result<(Tree, Holds), MountsError> {
             .and_then(|upper| ActiveView::open(layers, upper, options))
             .map(Tree::from),
     };
-    Ok((tree.map_err(failed_view(plan))?, holds))
+    let tree = tree.map_err(failed_view(plan))?;
+    let Some((uid, gid)) = plan.squash else {
+        return Ok((tree, holds));
+    };
+    let looks = Appearance {
+        ids: IdMaps {
+            users: IdMap::default().squashed_to(uid),
+            groups: IdMap::default().squashed_to(gid),
+        },
+        ..Appearance::default()
+    };
+    Ok((tree.with_appearance(looks), holds))
 }
 
 fn hold(plan: &MountPlan, store: &Store) -> Result<Holds, MountsError> {

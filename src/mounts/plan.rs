@@ -41,6 +41,10 @@ pub struct MountPlan {
     /// Whether set-user-ID bits have effect and device nodes can be opened; by default
     /// where the kernel checks permissions.
     pub suid_and_dev: Option<bool>,
+    /// Whom all files look as if they belonged to, user and group, where that is not as they
+    /// are.
+    #[serde(default)]
+    pub squash: Option<(u32, u32)>,
     /// Whether the mount point may have entries.
     pub allow_nonempty: bool,
     /// How requests come from the kernel.
@@ -221,6 +225,7 @@ impl MountPlan {
             snapshot: None,
             access: AccessMode::default_for_process(),
             suid_and_dev: None,
+            squash: None,
             allow_nonempty: false,
             transport: TransportMode::default(),
         }

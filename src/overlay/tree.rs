@@ -49,6 +49,7 @@ pub(super) fn open(options: &OverlayOptions) -> Result<Tree, OverlayError> {
         xattrs: options.xattrs,
         static_nlink: options.static_nlink,
         ino32: options.ino32,
+        by_xattr: false,
         timeout: options.timeout,
     }))
 }

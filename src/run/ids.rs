@@ -4,9 +4,8 @@
 //! (subuid(5)) all others are mapped too, by the helpers newuidmap and newgidmap. Without,
 //! there is root alone, and whatever belongs to somebody else looks as if it were root's.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::io::Errno;
@@ -64,7 +63,7 @@ impl Ids {
         let (uid, gid) = (uid.as_raw(), rustix::process::getegid().as_raw());
         let name = name_of(uid);
         let ranges = |file: &str| {
-            let text = read_bounded(Path::new(file)).unwrap_or_default();
+            let text = File::open(file).and_then(read_bounded).unwrap_or_default();
             parse_ranges(&text, name.as_deref(), uid)
         };
         let (users, groups) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
@@ -77,6 +76,15 @@ impl Ids {
             gid,
             users,
             groups,
+        }
+    }
+
+    /// Returns the ids without subordinate ones.
+    #[must_use]
+    pub fn without_subordinates(self) -> Self {
+        match self {
+            Self::Subordinate { uid, gid, .. } => Self::Single { uid, gid },
+            other => other,
         }
     }
 
@@ -234,7 +242,7 @@ fn parse_ranges(text: &str, name: Option<&str>, uid: u32) -> Vec<Range> {
 
 /// Returns the name of a user of this machine, where `/etc/passwd` has one.
 fn name_of(uid: u32) -> Option<String> {
-    let text = read_bounded(Path::new("/etc/passwd")).ok()?;
+    let text = File::open("/etc/passwd").and_then(read_bounded).ok()?;
     let number = uid.to_string();
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -249,11 +257,9 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// Reads the text of a file as far as it is reasonable; what is not UTF-8 is replaced.
-pub(super) fn read_bounded(path: &Path) -> io::Result<String> {
+pub(super) fn read_bounded(file: File) -> io::Result<String> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?
-        .take(LONGEST)
-        .read_to_end(&mut bytes)?;
+    file.take(LONGEST).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It dies with the server, and all other processes inside with it.
 
+use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, RawFd};
 use std::os::unix::net::UnixStream;
@@ -38,13 +39,14 @@ pub fn init(socket: RawFd) -> Result<u8, RunError> {
     rustix::process::umask(Mode::from_bits_retain(0o022));
     let signals = Signals::catch()?;
     let peer = enter(&plan, &socket)?;
-    drop(socket);
-    let user = User::look_up(&plan.process.user)?;
+    let root = File::open("/").map_err(failed("open", "/"))?;
+    let user = User::look_up(&root, &plan.process.user)?;
     let command = process::start(
         &plan.process,
         &plan.ids,
         &user,
         peer.as_ref().map(|peer| &peer.terminal),
+        socket,
     )?;
     drop(peer);
     let command = Pid::from_child(&command);
@@ -61,7 +63,11 @@ fn enter(plan: &RunPlan, socket: &UnixStream) -> Result<Option<Peer>, RunError> 
     if let Some(name) = &plan.hostname {
         rustix::system::sethostname(name.as_bytes()).map_err(failed_call("name", name))?;
     }
-    if !plan.terminal || !Path::new(terminal::MULTIPLEXER).exists() {
+    if !plan.terminal {
+        return Ok(None);
+    }
+    if !Path::new(terminal::MULTIPLEXER).exists() {
+        terminal::send(socket.as_fd(), None).map_err(failed_call("send", "no terminal"))?;
         return Ok(None);
     }
     let peer = Peer::open(socket.as_fd())?;

@@ -25,6 +25,8 @@ pub struct RunPlan {
     pub hostname: Option<String>,
     /// Which network there is inside.
     pub network: Network,
+    /// The runtime that runs the command in the place of mica.
+    pub runtime: Option<OsString>,
     /// Whether the command gets a terminal of its own, which this one shows.
     pub terminal: bool,
 }
@@ -87,5 +89,10 @@ impl RunPlan {
             Writable::No => &["/tmp", "/var/tmp", "/run"],
             Writable::Discarded | Writable::Kept => &[],
         }
+    }
+
+    /// Returns whether the root can be changed.
+    pub(super) fn is_writable(&self) -> bool {
+        self.writable != Writable::No
     }
 }

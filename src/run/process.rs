@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -15,8 +16,9 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 
+use super::steward::Filter;
 use super::user::User;
-use super::{Ids, ProcessPlan, RunError, failed};
+use super::{Ids, ProcessPlan, RunError, failed, terminal};
 use crate::sys;
 
 /// Where programs are looked for if the image does not say.
@@ -38,12 +40,14 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::AUDIT_WRITE)
     .union(CapabilitySet::SETFCAP);
 
-/// Starts the command; `terminal` becomes the one that controls it.
+/// Starts the command; `terminal` becomes the one that controls it, and the server gets to know
+/// of the calls that it is to answer.
 pub(super) fn start(
     plan: &ProcessPlan,
     ids: &Ids,
     user: &User,
     terminal: Option<&OwnedFd>,
+    server: UnixStream,
 ) -> Result<Child, RunError> {
     let environment = environment(plan, user);
     let name = plan.arguments.first().ok_or(RunError::NoCommand)?;
@@ -62,8 +66,13 @@ pub(super) fn start(
     }
     let (has_terminal, identity) = (terminal.is_some(), Identity::of(ids, user)?);
     let image = Image::of(&program, &plan.arguments, &environment)?;
+    // Who is not root may not do what the server could do for it.
+    let filter = Filter::of(ids).filter(|_| user.uid == 0);
     sys::before_exec(&mut command, move || {
         rustix::process::setsid()?;
+        if let Some(filter) = &filter {
+            install(filter, &server)?;
+        }
         if has_terminal {
             rustix::process::ioctl_tiocsctty(io::stdin().as_fd())?;
         }
@@ -77,6 +86,17 @@ pub(super) fn start(
             source,
         },
     })
+}
+
+/// Has the server answer some of this process's calls, where the kernel can have that.
+fn install(filter: &Filter, server: &UnixStream) -> io::Result<()> {
+    match sys::install_filter(filter.program()) {
+        Ok(listener) => Ok(terminal::send(server.as_fd(), Some(listener.as_fd()))?),
+        // EBUSY: some other program answers calls of all that is run in here. EINVAL, ENOSYS: an
+        // old kernel.
+        Err(Errno::BUSY | Errno::INVAL | Errno::NOSYS) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// A program with its arguments and environment, as the kernel takes them.
@@ -125,7 +145,7 @@ fn enter(directory: &Path) -> Result<(), RunError> {
 }
 
 /// Returns the environment, with what every program expects.
-fn environment(plan: &ProcessPlan, user: &User) -> Vec<(OsString, OsString)> {
+pub(super) fn environment(plan: &ProcessPlan, user: &User) -> Vec<(OsString, OsString)> {
     let mut environment = plan.environment.clone();
     let home = user.home.as_deref().filter(|home| !home.is_empty());
     for (name, value) in [("PATH", PATH), ("HOME", home.unwrap_or("/"))] {

@@ -34,7 +34,7 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// The group of terminals, as nearly all systems have it.
-const TTY_GROUP: &str = "5";
+pub(super) const TTY_GROUP: &str = "5";
 
 /// A mount that hangs nowhere yet.
 #[derive(Debug)]

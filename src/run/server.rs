@@ -3,7 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -21,11 +21,12 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::UnshareFlags;
 use signal_hook::consts::{SIGCHLD, SIGWINCH};
 
+use super::runtime::Bundle;
 use super::signals::Signals;
-use super::terminal::Shown;
+use super::terminal::{Shown, receive};
 use super::{
     INIT_COMMAND, Ids, Network, RunError, RunPlan, SERVER_COMMAND, Writable, failed, failed_call,
-    root,
+    root, steward,
 };
 use crate::daemon;
 use crate::mounts::{self, MountsError, UpperPlan, XattrMode};
@@ -75,21 +76,35 @@ pub fn serve(plan: RawFd) -> Result<u8, RunError> {
         holds,
         scratch,
     } = Served::mount(&mut plan)?;
-    let (mut child, socket) = keep_init(&plan)?;
     let stop = session.stop_handle().map_err(MountsError::from)?;
     let serving = thread::spawn(move || session.serve());
-    let shown = if plan.terminal {
-        Shown::receive(&socket)?
-    } else {
-        None
+    let status = match &plan.runtime {
+        None => run_init(&plan, &signals)?,
+        Some(runtime) => {
+            let bundle = Bundle::make(&plan)?;
+            wait(&mut bundle.start(&plan, runtime)?, &signals, None)?
+        }
     };
-    let status = wait(&mut child, &signals, shown.as_ref())?;
-    drop(shown);
     if plan.writable == Writable::Kept {
         settle(&plan.mount.mountpoint, &stop, serving)?;
     }
     drop((scratch, holds));
     Ok(status)
+}
+
+/// Runs the command in the care of an init of mica's own.
+fn run_init(plan: &RunPlan, signals: &Signals) -> Result<u8, RunError> {
+    let (mut child, socket) = keep_init(plan)?;
+    let shown = if plan.terminal {
+        Shown::receive(&socket)?
+    } else {
+        None
+    };
+    if let Some(listener) = receive(socket.as_fd()).map_err(failed_call("hear", "the init"))? {
+        steward::start(listener, child.id())?;
+    }
+    drop(socket);
+    wait(&mut child, signals, shown.as_ref())
 }
 
 fn read_plan(number: RawFd) -> Result<RunPlan, RunError> {
@@ -126,17 +141,23 @@ impl Served {
         };
         let (tree, holds) = mounts::open(&plan.mount)?;
         let is_single = matches!(plan.ids, Ids::Single { .. });
-        let tree = if is_single {
-            tree.with_appearance(Appearance {
-                ids: IdMaps {
-                    users: IdMap::default().squashed_to(0),
-                    groups: IdMap::default().squashed_to(0),
+        let all_roots = || IdMap::default().squashed_to(0);
+        let tree = tree.with_appearance(Appearance {
+            ids: IdMaps {
+                users: if is_single {
+                    all_roots()
+                } else {
+                    IdMap::default()
                 },
-                ..Appearance::default()
-            })
-        } else {
-            tree
-        };
+                groups: if is_single {
+                    all_roots()
+                } else {
+                    IdMap::default()
+                },
+            },
+            by_xattr: plan.ids.has_namespace(),
+            ..Appearance::default()
+        });
         let mut options = plan.mount.options();
         options.allow_other = true;
         options.suid = true;

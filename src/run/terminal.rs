@@ -52,7 +52,7 @@ impl Peer {
             .and_then(|()| tcgetwinsize(&user))
             .and_then(|size| tcsetwinsize(&terminal, size))
             .map_err(failed_call("set up", MULTIPLEXER))?;
-        send(socket, controller.as_fd()).map_err(failed_call("send", MULTIPLEXER))?;
+        send(socket, Some(controller.as_fd())).map_err(failed_call("send", MULTIPLEXER))?;
         Ok(Self {
             terminal,
             path: PathBuf::from(std::ffi::OsString::from_vec(name.into_bytes())),
@@ -75,6 +75,7 @@ pub(super) struct Shown {
 
 impl Shown {
     /// Waits for the terminal of the command and shows it; `None` if there comes none.
+    /// Receives what was sent; `None` if there is none, or the other process has ended.
     pub(super) fn receive(socket: &UnixStream) -> Result<Option<Self>, RunError> {
         let failed_here = failed("show", "the terminal of the command");
         let Some(controller) =
@@ -140,11 +141,17 @@ fn copy(mut from: impl Read, mut to: impl Write) {
     }
 }
 
-pub(super) fn send(socket: BorrowedFd<'_>, descriptor: BorrowedFd<'_>) -> rustix::io::Result<()> {
+/// Sends a descriptor to the other process, or that there is none.
+pub(super) fn send(
+    socket: BorrowedFd<'_>,
+    descriptor: Option<BorrowedFd<'_>>,
+) -> rustix::io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut rights = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor];
-    rights.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let descriptors = descriptor.map(|descriptor| [descriptor]);
+    if let Some(descriptors) = &descriptors {
+        rights.push(SendAncillaryMessage::ScmRights(descriptors));
+    }
     let word = [IoSlice::new(b"t")];
     sendmsg(socket, &word, &mut rights, SendFlags::NOSIGNAL).map(drop)
 }

@@ -1,9 +1,13 @@
 //! Who runs a command: `user[:group]` as an image says, by `/etc/passwd` and `/etc/group`.
 //!
-//! The files are those of the root that this process is in, so nothing leads out of it. They
+//! No link in the root leads the look-up out of it. They
 //! are read as far as is reasonable, and lines that make no sense are passed over.
 
-use std::path::Path;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
 use super::RunError;
 use super::ids::read_bounded;
@@ -20,11 +24,18 @@ pub(super) struct User {
 }
 
 impl User {
-    /// Looks up who is meant in the files of this process's root.
-    pub(super) fn look_up(spec: &str) -> Result<Self, RunError> {
-        // A file that is missing or cannot be read names nobody.
-        let read = |path: &str| read_bounded(Path::new(path)).unwrap_or_default();
-        Self::find(spec, &read("/etc/passwd"), &read("/etc/group"))
+    /// Looks up who is meant in the files of a root.
+    pub(super) fn look_up(root: impl AsFd, spec: &str) -> Result<Self, RunError> {
+        let how = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let read = |path: &str| {
+            let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            let file = openat2(&root, path, how, Mode::empty(), within);
+            // A file that is missing or cannot be read names nobody.
+            file.map_err(io::Error::from)
+                .and_then(|file| read_bounded(File::from(file)))
+                .unwrap_or_default()
+        };
+        Self::find(spec, &read("etc/passwd"), &read("etc/group"))
     }
 
     fn find(spec: &str, passwd: &str, group: &str) -> Result<Self, RunError> {

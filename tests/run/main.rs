@@ -5,6 +5,7 @@ mod stage;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -220,9 +221,7 @@ fn signals_reach_the_command() {
 fn nothing_is_left_when_the_server_is_killed() {
     for who in [Who::Root, Who::Bare] {
         let stage = Stage::new(who);
-        let name = format!("mica-run-test-{}", std::process::id());
-        let script = format!("echo ready; exec -a {name} sleep 600 2>/dev/null || sleep 600");
-        let (mut child, mut lines) = started(&stage, &script);
+        let (mut child, mut lines) = started(&stage, "echo ready; sleep 600; true");
         assert_eq!(lines.line(), "ready");
         kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
         assert_eq!(ended(&mut child), None, "{who:?}: a signal ended it");
@@ -260,6 +259,104 @@ fn what_a_user_may_not_be_has_its_error() {
         let output = stage.run(&["--user", user], &["true"]);
         assert_eq!(output.status.code(), Some(expected), "{user}: {output:?}");
         assert!(text(&output.stderr).contains(message), "{user}: {output:?}");
+    }
+}
+
+#[test]
+fn owners_and_devices_are_those_that_root_would_make() {
+    let script = "cd /etc && touch f && chown 33:42 f && chmod 4755 f && mknod d c 1 3 && \
+        mknod b b 7 0 && mknod p p && ln -s f l && chown -h 0:0 l && mkdir s && chown 5 s && \
+        chmod 2775 s && ! mknod d c 1 3 2>/dev/null && chown 1000:0 passwd";
+    let layers = Who::ALL.map(|who| {
+        let stage = Stage::new(who);
+        let output = stage.run(&["--rw", "--keep", "work"], &[script]);
+        assert!(output.status.success(), "{who:?}: {output:?}");
+        let layer = stage.path("home/layer");
+        let path = layer.display().to_string();
+        stage.done(&["snapshot", "diff", "work", "-o", &path]);
+        let mut archive = tar::Archive::new(fs::File::open(layer).unwrap());
+        let entries = archive.entries().unwrap().map(|entry| {
+            let header = entry.as_ref().unwrap().header();
+            let device = (
+                header.device_major().unwrap(),
+                header.device_minor().unwrap(),
+            );
+            (
+                text(&entry.as_ref().unwrap().path_bytes()),
+                header.entry_type(),
+                (header.uid().unwrap(), header.gid().unwrap()),
+                header.mode().unwrap(),
+                device,
+            )
+        });
+        entries.collect::<Vec<_>>()
+    });
+    let [root, others @ ..] = &layers;
+    assert!(
+        root.iter()
+            .any(|entry| entry.0 == "etc/d" && entry.4 == (Some(1), Some(3)))
+    );
+    assert!(
+        root.iter()
+            .any(|entry| entry.0 == "etc/f" && entry.2 == (33, 42))
+    );
+    for (who, layer) in Who::ALL[1..].iter().zip(others) {
+        assert_eq!(layer, root, "{who:?}");
+    }
+}
+
+#[test]
+fn a_bundle_is_run_by_a_runtime() {
+    for who in [Who::Root, Who::Bare] {
+        let stage = Stage::new(who);
+        let bundle = stage.directory("home/bundle").display().to_string();
+        let image = stage.image();
+        stage.done(&[
+            "bundle",
+            "-e",
+            "FROM=bundle",
+            &image,
+            &bundle,
+            "echo $FROM; id -u; pwd; exit 4",
+        ]);
+        let name = format!("mica-test-{}-{who:?}", std::process::id());
+        let kept = stage.directory("home/kept").display().to_string();
+        let manager = "--cgroup-manager=disabled";
+        let words = [manager, "--root", &kept, "run", "--bundle", &bundle, &name];
+        let output = stage
+            .with_cgroups(Path::new("crun"))
+            .args(words)
+            .output()
+            .unwrap();
+        let unmounted = stage
+            .mica(&["umount", &format!("{bundle}/rootfs")])
+            .output()
+            .unwrap();
+        assert!(unmounted.status.success(), "{who:?}: {unmounted:?}");
+        assert_eq!(
+            text(&output.stdout),
+            "bundle\n0\n/srv\n",
+            "{who:?}: {output:?}"
+        );
+        assert_eq!(output.status.code(), Some(4), "{who:?}: {output:?}");
+    }
+}
+
+#[test]
+fn a_runtime_runs_the_command_in_the_place_of_mica() {
+    for who in [Who::Bare, Who::Subordinate] {
+        let stage = Stage::new(who);
+        let (root, image) = (stage.path("home/store"), stage.image());
+        let mut command = stage.with_cgroups(&stage.path("bin/mica"));
+        command
+            .arg("--root")
+            .arg(root)
+            .args(["run", "--runtime", "crun", &image]);
+        let output = command.arg("id -u; pwd; exit 4").output().unwrap();
+        assert_eq!(text(&output.stdout), "0\n/srv\n", "{who:?}: {output:?}");
+        assert_eq!(output.status.code(), Some(4), "{who:?}: {output:?}");
+        let output = stage.run(&["--runtime", "nope"], &["true"]);
+        assert_eq!(output.status.code(), Some(125), "{who:?}: {output:?}");
     }
 }
 

@@ -87,30 +87,51 @@ impl Stage {
 
     /// Returns a call of the program by the user.
     pub(crate) fn mica(&self, arguments: &[&str]) -> Command {
-        let mut command = match self.who {
-            Who::Subordinate => {
-                let mut command = Command::new("unshare");
-                let script = "mount --bind \"$1\" /etc/subuid && mount --bind \"$1\" /etc/subgid && \
-                    shift && exec setpriv --reuid \"$0\" --regid \"$0\" --clear-groups -- \"$@\"";
-                command.args(["-m", "sh", "-c", script, &NOBODY.to_string()]);
-                command.arg(self.path("subids"));
-                command.arg(self.path("bin/mica"));
-                command
+        let mut command = self.command(&self.path("bin/mica"), "");
+        command.arg("--root").arg(self.path("home/store"));
+        command.args(arguments);
+        command
+    }
+
+    /// Returns a call of a program by the user, on a machine with cgroups as runtimes want them.
+    pub(crate) fn with_cgroups(&self, program: &Path) -> Command {
+        const CGROUPS: &str = "umount -R /sys/fs/cgroup 2>/dev/null; \
+            mount -t cgroup2 cgroup2 /sys/fs/cgroup && ";
+        self.command(program, CGROUPS)
+    }
+
+    /// Returns a call of a program by the user, after a script of root's in a mount namespace
+    /// of its own.
+    fn command(&self, program: &Path, script: &str) -> Command {
+        const SUBIDS: &str =
+            "mount --bind \"$1\" /etc/subuid && mount --bind \"$1\" /etc/subgid && ";
+        let subids = if self.who == Who::Subordinate {
+            SUBIDS
+        } else {
+            ""
+        };
+        let is_user = self.who != Who::Root;
+        let mut command = if script.is_empty() && subids.is_empty() {
+            let mut command = Command::new(program);
+            if is_user {
+                command.uid(NOBODY).gid(NOBODY);
             }
-            Who::Root | Who::Bare => {
-                let mut command = Command::new(self.path("bin/mica"));
-                if self.who == Who::Bare {
-                    command.uid(NOBODY).gid(NOBODY);
-                }
-                command
-            }
+            command
+        } else {
+            let user = if is_user { NOBODY } else { 0 };
+            let script = format!(
+                "{script}{subids}shift && \
+                exec setpriv --reuid {user} --regid {user} --clear-groups -- \"$@\""
+            );
+            let mut command = Command::new("unshare");
+            command.args(["-m", "sh", "-c", &script, "sh"]);
+            command.arg(self.path("subids")).arg(program);
+            command
         };
         command
-            .arg("--root")
-            .arg(self.path("home/store"))
-            .args(arguments)
             .current_dir("/")
             .env("HOME", self.path("home"))
+            .env("XDG_RUNTIME_DIR", self.path("home"))
             .stdin(Stdio::null());
         command
     }

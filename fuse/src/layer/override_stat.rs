@@ -235,6 +235,20 @@ fn rdev(major: u32, minor: u32) -> Option<u32> {
     fits.then_some((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
 }
 
+/// Returns what a symbolic link is shown as, which can have no value: one that belongs to the
+/// user of this process stands for one of root's.
+pub(crate) fn without_value(attr: Attr) -> Attr {
+    let is_own = attr.uid == rustix::process::geteuid().as_raw();
+    if FileType::of_mode(attr.mode) != Some(FileType::Symlink) || !is_own {
+        return attr;
+    }
+    Attr {
+        uid: 0,
+        gid: 0,
+        ..attr
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,6 +10,10 @@ use crate::{
 
 /// How a tree is made to look.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own"
+)]
 pub struct Appearance {
     /// Whose the files are shown as.
     pub ids: IdMaps,
@@ -19,6 +23,9 @@ pub struct Appearance {
     pub static_nlink: bool,
     /// Whether inode numbers are cut to 32 bits.
     pub ino32: bool,
+    /// Whether owners can be read and set, and devices be made, by attributes: those that the
+    /// kernel itself takes from nobody.
+    pub by_xattr: bool,
     /// How long the kernel may keep names and attributes, also of what is not there.
     pub timeout: Duration,
 }
@@ -30,6 +37,7 @@ impl Default for Appearance {
             xattrs: true,
             static_nlink: false,
             ino32: false,
+            by_xattr: false,
             timeout: Duration::MAX,
         }
     }

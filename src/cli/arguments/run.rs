@@ -16,6 +16,9 @@ pub(in crate::cli) struct RunArguments {
     /// Keep what is written, in a new active snapshot of this name
     #[arg(long, requires = "rw", value_name = "NAME")]
     pub(in crate::cli) keep: Option<String>,
+    /// Have a runtime of the OCI run it: crun, runc
+    #[arg(long, value_name = "PROGRAM")]
+    pub(in crate::cli) runtime: Option<OsString>,
     /// Which network there is
     #[arg(long, default_value = "host")]
     pub(in crate::cli) network: NetworkArgument,
@@ -24,6 +27,37 @@ pub(in crate::cli) struct RunArguments {
     /// Image to run, pulled if it is not in the store; or a snapshot
     #[arg(value_name = "IMAGE|SNAPSHOT")]
     pub(in crate::cli) what: String,
+    /// What to run in the place of the image's command
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct BundleArguments {
+    /// Let the root be changed: changes go to a new active snapshot, named after DIR/rootfs
+    #[arg(long)]
+    pub(in crate::cli) rw: bool,
+    /// Name of the new active snapshot
+    #[arg(long, requires = "rw", value_name = "KEY")]
+    pub(in crate::cli) key: Option<String>,
+    /// Which network there is
+    #[arg(long, default_value = "host")]
+    pub(in crate::cli) network: NetworkArgument,
+    /// Give it a terminal
+    #[arg(short, long)]
+    pub(in crate::cli) tty: bool,
+    #[command(flatten)]
+    pub(in crate::cli) process: ProcessArguments,
+    /// Image to make a bundle of, pulled if it is not in the store; or a snapshot
+    #[arg(value_name = "IMAGE|SNAPSHOT")]
+    pub(in crate::cli) what: String,
+    /// Directory for config.json, and for the root, which is mounted in it
+    #[arg(value_name = "DIR")]
+    pub(in crate::cli) directory: PathBuf,
     /// What to run in the place of the image's command
     #[arg(
         value_name = "COMMAND",

@@ -3,14 +3,14 @@
 //!
 //! Where an attribute says it, an inode on disk belongs to this process, which can always
 //! read and write it, and it is a file, a directory or a symbolic link. Of a symbolic
-//! link nothing can be kept.
+//! link nothing can be kept: it is root's.
 
 use rustix::io::Errno;
 
 use super::{Inode, Ownership, Upper, XattrSpace};
 use crate::layer::directory::RealAttr;
 use crate::layer::marks;
-use crate::layer::override_stat::{OverrideKind, OverrideName, OverrideStat};
+use crate::layer::override_stat::{self, OverrideKind, OverrideName, OverrideStat};
 use crate::{Attr, Error, FileType, Result};
 
 /// The permission bits that are no privilege of whoever runs the file.
@@ -44,6 +44,10 @@ impl Upper {
         match self.said(inode, &real)? {
             Some(stat) => Ok(RealAttr {
                 attr: stat.apply(real.attr).ok_or_else(|| self.no_sense())?,
+                ..real
+            }),
+            None if self.overrides() => Ok(RealAttr {
+                attr: override_stat::without_value(real.attr),
                 ..real
             }),
             None => Ok(real),
@@ -129,7 +133,8 @@ impl Upper {
             // The file system does it.
             Some(name) if name == CAPABILITY => Ok(()),
             Some(name) => match inode.remove_stored_xattr(&name) {
-                Err(Error::Refused(Errno::NODATA)) => Ok(()),
+                // EPERM: a link or a device on disk, which has none of users' attributes.
+                Err(Error::Refused(Errno::NODATA | Errno::PERM)) => Ok(()),
                 removed => removed,
             },
             None => Ok(()),

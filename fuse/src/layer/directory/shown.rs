@@ -9,7 +9,7 @@ use super::listing::RawEntry;
 use super::xattr;
 use super::{DirectoryLayer, LONGEST_TARGET, RealAttr};
 use crate::layer::marks::{NameMark, name_mark};
-use crate::layer::override_stat::OverrideStat;
+use crate::layer::override_stat::{OverrideStat, without_value};
 use crate::{Attr, FileType, Result};
 
 /// Bytes in a block of `st_blocks`.
@@ -18,7 +18,9 @@ const BLOCK: u64 = 512;
 impl DirectoryLayer {
     /// Returns whether an inode may be shown with other attributes than it has.
     pub(super) fn may_differ(&self, real: &RealAttr) -> bool {
-        self.may_stand_for_others(real.file_type()) || may_be_metacopy(real)
+        self.may_stand_for_others(real.file_type())
+            || may_be_metacopy(real)
+            || self.override_name.is_some() && real.file_type() == FileType::Symlink
     }
 
     /// Returns whether an attribute of an inode may say what it is.
@@ -35,6 +37,8 @@ impl DirectoryLayer {
         }
         if self.may_stand_for_others(real.file_type()) {
             attr = self.overridden(attr, inode, path)?;
+        } else if self.override_name.is_some() {
+            attr = without_value(attr);
         }
         Ok(RealAttr { attr, ..real })
     }
