@@ -1,27 +1,36 @@
 //! The server: the API of a store on a Unix socket.
 //!
-//! The socket belongs to the user who serves, and nobody else may connect. One server at a
+//! The socket belongs to the user who serves, and nobody else may connect; a service manager
+//! may have opened it. One server at a
 //! time serves a store; commands work beside it, since it opens the records for the moment
 //! of a transaction only, as they do. Mounts are served by processes of their own and go on
 //! when the server ends.
+
+mod systemd;
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_stream::StreamExt as _;
+use tokio::sync::watch;
 use tokio_stream::wrappers::UnixListenerStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::Server;
 
 use crate::api::{self, Identity};
 use crate::containerd::{Containerd, ContainerdError};
+use crate::daemon;
 use crate::publish;
 use crate::store::{LockError, LockName, Store};
+
+/// How long calls that are under way may keep the server from its end.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Why a store could not be served.
 #[derive(Debug, Error)]
@@ -101,7 +110,17 @@ pub async fn serve(
         }
     });
     let identity = Identity { uuid: uuid(store)? };
-    let listener = listen(socket).await?;
+    let inherited = systemd::inherited().and_then(|inherited| {
+        let inherited = inherited.map(UnixListener::from_std);
+        inherited.transpose()
+    });
+    let inherited = inherited.map_err(failed("take over", socket))?;
+    let is_ours = inherited.is_none();
+    let listener = match inherited {
+        Some(listener) => listener,
+        None => listen(socket).await?,
+    };
+    daemon::raise_descriptor_limit();
     let ended = ended().map_err(failed("catch signals for", socket))?;
     let owner = rustix::process::geteuid().as_raw();
     let connections =
@@ -110,18 +129,50 @@ pub async fn serve(
             Err(_) => true,
         });
     ready();
-    let served = Server::builder()
-        .add_routes(api::routes(store, identity, containerd))
-        .serve_with_incoming_shutdown(connections, ended)
-        .await;
-    match fs::remove_file(socket) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        other => other.map_err(failed("remove", socket))?,
+    tell("READY=1");
+    let routes = api::routes(store, identity, containerd);
+    let served = until_ended(Server::builder().add_routes(routes), connections, ended).await;
+    if is_ours {
+        match fs::remove_file(socket) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(failed("remove", socket))?,
+        }
     }
     served.map_err(|source| ServeError::Transport {
         path: socket.to_owned(),
         source,
     })
+}
+
+/// Serves until it is to end, and then for a moment those whose calls are under way.
+async fn until_ended(
+    server: tonic::transport::server::Router,
+    connections: impl Stream<Item = io::Result<UnixStream>>,
+    ended: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), tonic::transport::Error> {
+    let (told, mut is_told) = watch::channel(false);
+    let mut is_to_leave = is_told.clone();
+    tokio::spawn(async move {
+        ended.await;
+        tell("STOPPING=1");
+        told.send_replace(true);
+    });
+    let stop = async move { drop(is_told.wait_for(|told| *told).await) };
+    let leave = async move {
+        drop(is_to_leave.wait_for(|told| *told).await);
+        tokio::time::sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        served = server.serve_with_incoming_shutdown(connections, stop) => served,
+        () = leave => Ok(()),
+    }
+}
+
+/// Tells the service manager, if there is one.
+fn tell(state: &str) {
+    if let Err(error) = systemd::notify(state) {
+        tracing::warn!(%error, "tell the service manager {state}");
+    }
 }
 
 /// Makes the socket, in place of one that a dead server has left.

@@ -17,6 +17,7 @@ mod directory;
 mod error;
 mod mounts;
 mod pack;
+mod proxied;
 mod select;
 mod usage;
 
@@ -38,6 +39,7 @@ pub(crate) use directory::Directories;
 pub use directory::Hold;
 pub use error::SnapshotError;
 pub use mounts::{SnapshotMounts, SnapshotUpper, SnapshotUse};
+pub(crate) use proxied::{keeper, proxied};
 pub(crate) use usage::measure;
 
 /// The label that names the snapshot which a prepare is to end in.

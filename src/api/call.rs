@@ -8,6 +8,7 @@ use super::status::{refused, status};
 use crate::error_class::ErrorClass;
 use crate::leases::{LeaseError, Leases, Resource};
 use crate::meta::Namespace;
+use crate::snapshots;
 use crate::store::Store;
 
 /// The header that names the namespace.
@@ -36,6 +37,10 @@ impl Service {
         &self.0
     }
 
+    pub(super) fn shared(&self) -> Arc<Store> {
+        Arc::clone(&self.0)
+    }
+
     /// Returns what a call says of itself in its headers.
     pub(super) fn call<T>(&self, request: &Request<T>) -> Result<Call, Status> {
         let Some(name) = header(request, NAMESPACE)? else {
@@ -47,6 +52,41 @@ impl Service {
             namespace: name.parse().map_err(|error| status(&error))?,
             lease: header(request, LEASE)?,
         })
+    }
+
+    /// Answers a call about a snapshot on a thread that may block. A containerd that keeps
+    /// it here says whose it is in its name, and no lease that is known here.
+    pub(super) async fn answer_about<T, R: Send + 'static>(
+        &self,
+        name: impl FnOnce(&T) -> &str,
+        request: Request<T>,
+        answer: impl FnOnce(Call, T) -> Result<R, Status> + Send + 'static,
+    ) -> Result<tonic::Response<R>, Status>
+    where
+        T: Send + 'static,
+    {
+        let keeper = snapshots::keeper(name(request.get_ref()));
+        let caller = header(&request, NAMESPACE)?;
+        let is_keepers = |keeper: &Namespace| {
+            let caller = caller.as_deref();
+            caller.is_none_or(|caller| caller == keeper.as_str())
+        };
+        let Some(namespace) = keeper.filter(is_keepers) else {
+            return self.answer(request, answer).await;
+        };
+        let call = Call {
+            store: Arc::clone(&self.0),
+            namespace,
+            lease: None,
+        };
+        let message = request.into_inner();
+        let answer = blocking(move || answer(call, message)).await?;
+        Ok(tonic::Response::new(answer))
+    }
+
+    /// Returns whether a call says in which namespace it is.
+    pub(super) fn has_namespace<T>(request: &Request<T>) -> bool {
+        request.metadata().contains_key(NAMESPACE)
     }
 
     /// Answers a call on a thread that may block.

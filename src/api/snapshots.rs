@@ -19,6 +19,7 @@ use super::convert::{self, required};
 use super::status::{refused, status};
 use super::views;
 use crate::error_class::ErrorClass;
+use crate::filter::Filter;
 use crate::leases::Resource;
 use crate::meta::{Kind, Labels, SnapshotRecord};
 use crate::snapshots::{self, SNAPSHOTTER, SnapshotError, SnapshotMounts};
@@ -54,7 +55,9 @@ impl Snapshots for Service {
             let mounts = create(&call, new, snapshots::Snapshots::prepare)?;
             Ok(PrepareSnapshotResponse { mounts })
         };
-        self.calls.answer(request, prepare).await
+        self.calls
+            .answer_about(|it| &it.key, request, prepare)
+            .await
     }
 
     async fn view(
@@ -71,7 +74,7 @@ impl Snapshots for Service {
             let mounts = create(&call, new, snapshots::Snapshots::view)?;
             Ok(ViewSnapshotResponse { mounts })
         };
-        self.calls.answer(request, view).await
+        self.calls.answer_about(|it| &it.key, request, view).await
     }
 
     async fn mounts(
@@ -84,7 +87,7 @@ impl Snapshots for Service {
             let mounts = mounts(&call, &request.key, shown)?;
             Ok(MountsResponse { mounts })
         };
-        self.calls.answer(request, answer).await
+        self.calls.answer_about(|it| &it.key, request, answer).await
     }
 
     async fn commit(
@@ -92,7 +95,7 @@ impl Snapshots for Service {
         request: Request<CommitSnapshotRequest>,
     ) -> Result<Response<()>, Status> {
         let answer = |call: Call, request| commit(&call, request);
-        self.calls.answer(request, answer).await
+        self.calls.answer_about(|it| &it.key, request, answer).await
     }
 
     async fn remove(
@@ -103,7 +106,7 @@ impl Snapshots for Service {
             let all = of(&call, &request.snapshotter)?;
             all.remove(&request.key).map_err(|error| status(&error))
         };
-        self.calls.answer(request, remove).await
+        self.calls.answer_about(|it| &it.key, request, remove).await
     }
 
     async fn stat(
@@ -116,7 +119,7 @@ impl Snapshots for Service {
             let info = Some(message(&record));
             Ok(StatSnapshotResponse { info })
         };
-        self.calls.answer(request, stat).await
+        self.calls.answer_about(|it| &it.key, request, stat).await
     }
 
     async fn update(
@@ -134,7 +137,7 @@ impl Snapshots for Service {
             let info = Some(message(&record));
             Ok(UpdateSnapshotResponse { info })
         };
-        self.calls.answer(request, update).await
+        self.calls.answer_about(updated, request, update).await
     }
 
     type ListStream = Pin<Box<dyn Stream<Item = Result<ListSnapshotsResponse, Status>> + Send>>;
@@ -143,14 +146,29 @@ impl Snapshots for Service {
         &self,
         request: Request<ListSnapshotsRequest>,
     ) -> Result<Response<Self::ListStream>, Status> {
-        let list = |call: Call, request: ListSnapshotsRequest| {
-            let all = of(&call, &request.snapshotter)?;
-            // containerd reports an error of this stream under no class.
-            let filter = convert::filter(&request.filters)
-                .map_err(|error| Status::new(Code::Unknown, error.message()))?;
-            all.matching(&filter).map_err(|error| status(&error))
+        let records = if call::Service::has_namespace(&request) {
+            let list = |call: Call, request: ListSnapshotsRequest| {
+                let all = of(&call, &request.snapshotter)?;
+                let filter = filter(&request.filters)?;
+                let mut found = all.matching(&filter).map_err(|error| status(&error))?;
+                if is_for_target(&request.filters) {
+                    found.retain(|snapshot| snapshots::keeper(&snapshot.name).is_some());
+                }
+                Ok(found)
+            };
+            self.calls.answer(request, list).await?.into_inner()
+        } else {
+            let store = self.calls.shared();
+            let request = request.into_inner();
+            call::blocking(move || {
+                check(&request.snapshotter)?;
+                let filter = filter(&request.filters)?;
+                let mut found = snapshots::proxied(&store).map_err(|error| status(&error))?;
+                found.retain(|snapshot| filter.matches(snapshot));
+                Ok(found)
+            })
+            .await?
         };
-        let records = self.calls.answer(request, list).await?.into_inner();
         let blocks: Vec<_> = records
             .chunks(BLOCK)
             .map(|block| {
@@ -173,15 +191,30 @@ impl Snapshots for Service {
                 inodes: convert::size(usage.inodes),
             })
         };
-        self.calls.answer(request, usage).await
+        self.calls.answer_about(|it| &it.key, request, usage).await
     }
 
     async fn cleanup(&self, request: Request<CleanupRequest>) -> Result<Response<()>, Status> {
         // What was removed has freed its disk by then.
-        let cleanup =
-            |call: Call, request: CleanupRequest| of(&call, &request.snapshotter).map(drop);
-        self.calls.answer(request, cleanup).await
+        check(&request.get_ref().snapshotter).map(Response::new)
     }
+}
+
+/// Returns the name that an update is about.
+fn updated(request: &UpdateSnapshotRequest) -> &str {
+    request.info.as_ref().map_or("", |info| &info.name)
+}
+
+/// Returns whether a list is the question of a containerd for the snapshot that this store
+/// has made in place of unpacking a layer. It must get one of those that it keeps here.
+fn is_for_target(filters: &[String]) -> bool {
+    let question = "labels.\"containerd.io/snapshot.ref\"==";
+    matches!(filters, [filter] if filter.starts_with(question))
+}
+
+fn filter(filters: &[String]) -> Result<Filter, Status> {
+    // containerd reports an error of this stream under no class.
+    convert::filter(filters).map_err(|error| Status::new(Code::Unknown, error.message()))
 }
 
 fn commit(call: &Call, request: CommitSnapshotRequest) -> Result<(), Status> {
@@ -200,13 +233,14 @@ fn commit(call: &Call, request: CommitSnapshotRequest) -> Result<(), Status> {
 
 /// Returns the snapshots of a call's namespace.
 fn of(call: &Call, snapshotter: &str) -> Result<snapshots::Snapshots, Status> {
+    check(snapshotter)?;
+    let namespace = call.namespace.clone();
+    Ok(snapshots::Snapshots::new(&call.store, namespace))
+}
+
+fn check(snapshotter: &str) -> Result<(), Status> {
     let message = match snapshotter {
-        SNAPSHOTTER => {
-            return Ok(snapshots::Snapshots::new(
-                &call.store,
-                call.namespace.clone(),
-            ));
-        }
+        SNAPSHOTTER => return Ok(()),
         "" => "snapshotter argument missing".to_owned(),
         other => format!("snapshotter not loaded: {other}"),
     };

@@ -1,7 +1,7 @@
 //! The mark: what of one namespace lives, and why. A pure function of its records.
 //!
 //! Roots: images and leases whose time is not over, what has the label
-//! `containerd.io/gc.root`, and snapshots in use. Edges: an image to its target, a
+//! `containerd.io/gc.root`, snapshots in use, and those that a containerd keeps here. Edges: an image to its target, a
 //! snapshot to its parent, layer and directory, references and back references in
 //! labels, and a lease to its resources; those of a flat lease need nothing but what they
 //! are made of. Where several reasons keep a thing, that of an image is told, then that
@@ -19,7 +19,7 @@ use crate::leases::{Resource, ResourceKind, is_expired};
 use crate::meta::{
     ContentRecord, ImageRecord, Labels, LeaseRecord, NamespaceRecords, SnapshotId, SnapshotRecord,
 };
-use crate::snapshots::SNAPSHOTTER;
+use crate::snapshots::{SNAPSHOTTER, keeper};
 
 /// What lives, and why.
 pub(super) type Marked = HashMap<Node, Why>;
@@ -64,6 +64,8 @@ pub(super) fn mark(
         let node = || NodeKind::Snapshot.node(&snapshot.name);
         if snapshot.labels.contains_key(labels::ROOT) {
             marker.root(node(), labels::ROOT);
+        } else if keeper(&snapshot.name).is_some() {
+            marker.root(node(), "containerd");
         } else if snapshot.id.is_some_and(|id| in_use.contains(&id)) {
             marker.root(node(), "in use");
         }

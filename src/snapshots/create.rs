@@ -9,7 +9,7 @@ use mica_fuse::PackedLayer;
 use super::chain::ancestry;
 use super::describe::Description;
 use super::directory::{Top, failed};
-use super::{SNAPSHOTTER, SnapshotError, SnapshotMounts, Snapshots, TARGET, check_key};
+use super::{SNAPSHOTTER, SnapshotError, SnapshotMounts, Snapshots, TARGET, check_key, keeper};
 use crate::events::Event;
 use crate::labels;
 use crate::layers::LayerError;
@@ -45,9 +45,14 @@ impl Snapshots {
     ) -> Result<SnapshotMounts, SnapshotError> {
         let labels = labels::checked(labels)?;
         check_key(key)?;
-        self.meta.write(|transaction| {
+        let made = self.meta.write(|transaction| {
             self.check_free(transaction, key)?;
-            self.check_target(transaction, &labels)?;
+            if keeper(key).is_none() {
+                self.check_target(transaction, &labels)?;
+            }
+            if self.make_target(transaction, key, parent, &labels)? {
+                return Ok(None);
+            }
             let below = match parent {
                 Some(parent) => self.below(transaction, parent)?,
                 None => Vec::new(),
@@ -84,7 +89,11 @@ impl Snapshots {
             }
             let mut chain = vec![record];
             chain.extend(below);
-            self.mounts_of(&chain)
+            self.mounts_of(&chain).map(Some)
+        })?;
+        made.ok_or_else(|| {
+            let target = labels.get(TARGET).cloned().unwrap_or_default();
+            SnapshotError::TargetExists(target)
         })
     }
 

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod access;
 mod calls;
 mod content;
 mod diff;
+mod proxied;
 mod server;
 mod snapshots;
 mod views;

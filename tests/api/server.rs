@@ -81,6 +81,18 @@ impl Server {
         self.directory.path().join("run/socket")
     }
 
+    /// Runs a command beside the server, and returns what it prints.
+    pub(crate) fn mica(&self, arguments: &[&str]) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_mica"))
+            .arg("--root")
+            .arg(self.directory.path().join("store"))
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Mounts what a client was told to mount.
     pub(crate) fn mount(&self, mounts: &[Mount]) -> Mounted {
         let [mount] = mounts else {
