@@ -5,16 +5,18 @@
 //! [`Meta::write`] take the lock, open, run a closure, and close. Nothing that
 //! waits for a network or a disk's worth of data may happen in the closure. An
 //! open with a commit costs about five milliseconds, so callers collect what
-//! belongs together into one transaction.
+//! belongs together into one transaction. A process that makes many keeps it open in between
+//! ([`kept`]).
 //!
 //! A transaction's changes are applied as one batch and are on the disk when
 //! `write` returns: first in the [`journal`], from which a database that was damaged or has
-//! lost its end is made good, then in the database. What is in the store but in no record
+//! lost its end is made good, then in the database, which may be written later. What is in the store but in no record
 //! is garbage.
 
 mod database;
 mod dump;
 mod journal;
+mod kept;
 mod key;
 mod namespace;
 mod record;
@@ -24,6 +26,7 @@ mod transaction;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -48,6 +51,8 @@ pub use record::{
 pub(crate) use survey::Survey;
 use transaction::Changes;
 pub(crate) use transaction::Transaction;
+
+pub(crate) use kept::Kept;
 
 /// The name of [`CommitCounter`] among the shared records.
 const COMMITS: &str = "commits";
@@ -138,14 +143,16 @@ pub struct Meta {
     path: PathBuf,
     locks: Locks,
     events: Events,
+    kept: Arc<Kept>,
 }
 
 impl Meta {
-    pub(crate) fn new(path: PathBuf, locks: Locks, events: Events) -> Self {
+    pub(crate) fn new(path: PathBuf, locks: Locks, events: Events, kept: Arc<Kept>) -> Self {
         Self {
             path,
             locks,
             events,
+            kept,
         }
     }
 
@@ -173,12 +180,17 @@ impl Meta {
         is_write: bool,
         work: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
+        if self.kept.is_on() {
+            return self.run_kept(is_write, work);
+        }
         self.with_database(|database, journal, end| {
             let transaction = Transaction::new(database);
             let value = work(&transaction)?;
             if is_write {
                 transaction.note_if_first()?;
             }
+            kept::sync_directories(&transaction.directories())
+                .map_err(failed(journal, "sync what comes before"))?;
             let (changes, events) = transaction.into_changes();
             if is_write && !changes.is_empty() {
                 Self::commit(database, journal, end, changes)?;
@@ -196,6 +208,8 @@ impl Meta {
         &self,
         work: impl FnOnce(&Database, &Journal, Option<End>) -> Result<T, E>,
     ) -> Result<T, E> {
+        let mut kept = self.kept.open();
+        *kept = None;
         let _lock = self.lock()?;
         let journal = Journal::beside(&self.path);
         let database = self.open(&journal)?;
@@ -204,7 +218,18 @@ impl Meta {
     }
 
     fn lock(&self) -> Result<FileLock, MetaError> {
+        if let Some(lock) = self.locks.try_exclusive(&LockName::Meta)? {
+            return Ok(lock);
+        }
+        // So that who keeps it gives it up.
+        let wanted = self.wanted()?;
+        wanted.share_in_a_moment()?;
         Ok(self.locks.exclusive(&LockName::Meta, PATIENCE)?)
+    }
+
+    /// Returns the lock that is held shared by who waits for the database.
+    fn wanted(&self) -> Result<FileLock, MetaError> {
+        Ok(FileLock::open(self.path.with_extension("wanted"), true)?)
     }
 
     /// Makes the changes again that the journal has and the database has lost. Returns the

@@ -1,10 +1,9 @@
 //! The server: the API of a store on a Unix socket.
 //!
 //! The socket belongs to the user who serves, and nobody else may connect; a service manager
-//! may have opened it. One server at a
-//! time serves a store; commands work beside it, since it opens the records for the moment
-//! of a transaction only, as they do. Mounts are served by processes of their own and go on
-//! when the server ends.
+//! may have opened it. One server at a time serves a store; commands work beside it, since it
+//! gives the records up when somebody else wants them. Mounts are served by processes of
+//! their own and go on when the server ends.
 
 mod systemd;
 
@@ -103,6 +102,7 @@ pub async fn serve(
         path: store.root().to_owned(),
     })?;
     let containerd = containerd.map(Containerd::at).transpose()?;
+    store.meta().keep_open();
     let views = store.views().clone();
     tokio::task::spawn_blocking(move || {
         if let Err(error) = views.resume() {
@@ -163,7 +163,7 @@ async fn until_ended(
         tokio::time::sleep(PATIENCE).await;
     };
     tokio::select! {
-        served = server.serve_with_incoming_shutdown(connections, stop) => served,
+        outcome = server.serve_with_incoming_shutdown(connections, stop) => outcome,
         () = leave => Ok(()),
     }
 }

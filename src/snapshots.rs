@@ -177,9 +177,7 @@ impl Snapshots {
 
     /// Removes a snapshot that no other stands on, with its directory.
     pub fn remove(&self, key: &str) -> Result<(), SnapshotError> {
-        let record = self
-            .meta
-            .read(|transaction| self.find_childless(transaction, key))?;
+        let record = self.stat(key)?;
         if let Some(id) = record.id {
             self.withdraw(key, id)?;
         }
@@ -270,7 +268,7 @@ impl Snapshots {
         key: &str,
     ) -> Result<SnapshotRecord, SnapshotError> {
         let record = find(transaction, &self.namespace, key)?;
-        let all = transaction.list::<SnapshotRecord>(&self.namespace)?;
+        let all = transaction.list_with::<SnapshotRecord>(&self.namespace, key)?;
         if all.iter().any(|other| other.parent.as_deref() == Some(key)) {
             return Err(SnapshotError::HasChild(key.to_owned()));
         }

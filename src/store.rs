@@ -4,7 +4,7 @@
 //! version                    the layout's version
 //! content/blobs/<alg>/<hex>  content/ingests/<id>/
 //! layers/<alg>/<hex>/        snapshots/<id>/{fs,work}/
-//! meta.sled/   meta.journal   damaged/   mounts/   views/   events/   locks/   tmp/
+//! meta.sled/   meta.journal   meta.wanted   damaged/   mounts/   views/   events/   locks/   tmp/
 //! ```
 //! The directory belongs to one user (0700). Processes agree by locks on files
 //! ([`lock`]). Everyone who uses the store holds it shared; who holds it alone may do
@@ -20,13 +20,14 @@ mod scale;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use crate::content::Content;
 use crate::events::Events;
 use crate::layers::Layers;
-use crate::meta::Meta;
+use crate::meta::{Kept, Meta};
 use crate::publish;
 use crate::views::Views;
 
@@ -84,6 +85,7 @@ pub struct Store {
     root: PathBuf,
     locks: Locks,
     views: Views,
+    kept: Arc<Kept>,
     _shared: FileLock,
 }
 
@@ -117,6 +119,7 @@ impl Store {
         let shared = locks.shared(&LockName::Store)?;
         Ok(Self {
             views: Views::of_store(&root),
+            kept: Arc::default(),
             root,
             locks,
             _shared: shared,
@@ -158,7 +161,12 @@ impl Store {
     /// Returns the records.
     pub fn meta(&self) -> Meta {
         let path = self.root.join("meta.sled");
-        Meta::new(path, self.locks.clone(), self.events())
+        Meta::new(
+            path,
+            self.locks.clone(),
+            self.events(),
+            Arc::clone(&self.kept),
+        )
     }
 
     /// Returns the events.

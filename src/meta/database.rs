@@ -119,6 +119,12 @@ impl Database {
 
     /// Applies changes all at once; they are on the disk when this returns.
     pub(super) fn apply(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), MetaError> {
+        self.take(changes)?;
+        self.flush()
+    }
+
+    /// Applies changes all at once; [`Self::flush`] brings them to the disk.
+    pub(super) fn take(&self, changes: impl IntoIterator<Item = Change>) -> Result<(), MetaError> {
         let mut batch = sled::Batch::default();
         for (key, change) in changes {
             match change {
@@ -126,7 +132,11 @@ impl Database {
                 None => batch.remove(key),
             }
         }
-        self.call("write", |db| db.apply_batch(batch))?;
+        self.call("write", |db| db.apply_batch(batch))
+    }
+
+    /// Waits until all changes are on the disk.
+    pub(super) fn flush(&self) -> Result<(), MetaError> {
         self.call("flush", |db| db.flush().map(drop))?;
         sync(&self.path).map_err(|source| MetaError::Sync {
             path: self.path.clone(),

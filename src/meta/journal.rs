@@ -104,17 +104,36 @@ impl Journal {
         end: End,
         changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     ) -> io::Result<()> {
+        let file = self.writable()?;
+        Self::write(&file, end, changes)?;
+        let synced = file.sync_data();
+        synced.inspect_err(|_| drop(file.set_len(end.length)))
+    }
+
+    /// Opens the journal for [`Self::write`].
+    pub(super) fn writable(&self) -> io::Result<File> {
+        File::options().write(true).open(&self.path)
+    }
+
+    /// Writes a frame behind the end; returns the new end. What brings it to the disk is left to
+    /// the caller.
+    pub(super) fn write(
+        file: &File,
+        end: End,
+        changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    ) -> io::Result<End> {
         let entries = changes
             .iter()
             .map(|(key, change)| (key.as_slice(), change.as_deref()));
-        let frame = encode(false, end.sequence + 1, entries)?;
-        let file = File::options().write(true).open(&self.path)?;
-        let write = || {
-            file.set_len(end.length)?;
-            file.write_all_at(&frame, end.length)?;
-            file.sync_data()
-        };
-        write().inspect_err(|_| drop(file.set_len(end.length)))
+        let sequence = end.sequence + 1;
+        let frame = encode(false, sequence, entries)?;
+        file.set_len(end.length)
+            .and_then(|()| file.write_all_at(&frame, end.length))
+            .inspect_err(|_| drop(file.set_len(end.length)))?;
+        Ok(End {
+            sequence,
+            length: end.length + frame.len() as u64,
+        })
     }
 
     /// Takes back what was appended behind the end.

@@ -20,6 +20,8 @@ impl Meta {
         aside: &Path,
         complete: impl FnOnce(&Transaction<'_>, bool) -> Result<(), E>,
     ) -> Result<(), E> {
+        let mut kept = self.kept.open();
+        *kept = None;
         let _lock = self.lock()?;
         let journal = Journal::beside(&self.path);
         let known = known(&self.path, &journal)?;

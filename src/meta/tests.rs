@@ -1,5 +1,6 @@
 //! Transactions against a real database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
@@ -8,7 +9,7 @@ use crate::oci::Digest;
 fn meta(dir: &tempfile::TempDir) -> Meta {
     let locks = Locks::new(dir.path().join("locks"));
     let events = Events::new(dir.path(), locks.clone());
-    Meta::new(dir.path().join("meta.sled"), locks, events)
+    Meta::new(dir.path().join("meta.sled"), locks, events, Arc::default())
 }
 
 fn snapshot(name: &str) -> SnapshotRecord {

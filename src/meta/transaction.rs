@@ -1,8 +1,9 @@
 //! One transaction: reads see its own writes, which are applied all at once.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
+use std::path::{Path, PathBuf};
 
 use super::database::Database;
 use super::dump::{Dump, Entries};
@@ -23,6 +24,8 @@ pub(crate) struct Transaction<'d> {
     database: &'d Database,
     changes: RefCell<Changes>,
     events: RefCell<Vec<(Namespace, Event)>>,
+    /// What has to be on the disk before the changes.
+    directories: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl<'d> Transaction<'d> {
@@ -31,6 +34,7 @@ impl<'d> Transaction<'d> {
             database,
             changes: RefCell::default(),
             events: RefCell::default(),
+            directories: RefCell::default(),
         }
     }
 
@@ -69,6 +73,34 @@ impl<'d> Transaction<'d> {
                 None => push(&mut records, key, Some(bytes)),
             }
         })?;
+        for (key, change) in written {
+            push(&mut records, key, change.as_deref())?;
+        }
+        Ok(records)
+    }
+
+    /// Returns the records of one kind that have a text in them, in no order; also some that
+    /// have not.
+    pub(crate) fn list_with<R: Record>(
+        &self,
+        namespace: &Namespace,
+        text: &str,
+    ) -> Result<Vec<R>, MetaError> {
+        // As a record has it.
+        let text = serde_json::to_vec(text).unwrap_or_default();
+        let has = |bytes: &[u8]| bytes.windows(text.len()).any(|part| part == text);
+        let prefix = R::TABLE.prefix(namespace);
+        let changes = self.changes.borrow();
+        let mut records = Vec::new();
+        self.database.visit(&prefix, |key, bytes| {
+            if changes.contains_key(key) || !has(bytes) {
+                return Ok(());
+            }
+            push(&mut records, key, Some(bytes))
+        })?;
+        let written = changes
+            .range(prefix.clone()..)
+            .take_while(|(key, _)| key.starts_with(&prefix));
         for (key, change) in written {
             push(&mut records, key, change.as_deref())?;
         }
@@ -216,6 +248,17 @@ impl<'d> Transaction<'d> {
     /// Publishes an event once the transaction is committed, if it is.
     pub(crate) fn publish(&self, namespace: &Namespace, event: Event) {
         self.events.borrow_mut().push((namespace.clone(), event));
+    }
+
+    /// Has the entries of a directory, which the changes name, on the disk before them.
+    pub(crate) fn sync_first(&self, directory: &Path) {
+        let mut directories = self.directories.borrow_mut();
+        directories.insert(directory.to_owned());
+    }
+
+    /// Takes the directories that come first.
+    pub(super) fn directories(&self) -> BTreeSet<PathBuf> {
+        self.directories.take()
     }
 
     /// Returns the changes and the events.

@@ -14,6 +14,16 @@ use crate::events::Event;
 use crate::labels;
 use crate::layers::LayerError;
 use crate::meta::{Kind, Labels, SnapshotRecord, Transaction};
+use crate::publish::Staging;
+
+/// What came of a try to make a snapshot.
+enum Made {
+    Snapshot(SnapshotMounts),
+    /// What it was to end in.
+    Target,
+    /// What it stands on has changed.
+    Nothing,
+}
 
 impl Snapshots {
     /// Makes an active snapshot on a committed one, or on nothing.
@@ -45,56 +55,94 @@ impl Snapshots {
     ) -> Result<SnapshotMounts, SnapshotError> {
         let labels = labels::checked(labels)?;
         check_key(key)?;
-        let made = self.meta.write(|transaction| {
-            self.check_free(transaction, key)?;
-            if keeper(key).is_none() {
-                self.check_target(transaction, &labels)?;
-            }
-            if self.make_target(transaction, key, parent, &labels)? {
-                return Ok(None);
-            }
-            let below = match parent {
-                Some(parent) => self.below(transaction, parent)?,
-                None => Vec::new(),
-            };
-            let top = self.top(&below)?;
-            let now = Timestamp::now();
-            let mut record = SnapshotRecord {
-                name: key.to_owned(),
-                kind,
-                parent: parent.map(str::to_owned),
-                layer: None,
-                id: None,
-                usage: None,
-                labels: labels.clone(),
-                created: now,
-                updated: now,
-            };
+        let now = Timestamp::now();
+        let mut record = SnapshotRecord {
+            name: key.to_owned(),
+            kind,
+            parent: parent.map(str::to_owned),
+            layer: None,
+            id: None,
+            usage: None,
+            labels,
+            created: now,
+            updated: now,
+        };
+        loop {
+            let planned = self
+                .meta
+                .read(|transaction| self.plan(transaction, &record))?;
+            let top = self.top(&planned)?;
             let description = Description {
                 namespace: self.namespace.clone(),
                 record: record.clone(),
             };
-            let stage = || self.directories.stage(&description, top);
-            record.id = Some(self.directories.publish(transaction, stage)?);
-            transaction.put(&self.namespace, key, &record)?;
-            if kind == Kind::Active {
-                transaction.publish(
-                    &self.namespace,
-                    Event::SnapshotPrepare {
-                        key: key.to_owned(),
-                        parent: parent.unwrap_or_default().to_owned(),
-                        snapshotter: SNAPSHOTTER.to_owned(),
-                    },
-                );
+            // Others go on while the directory is made.
+            let mut staged = Some(self.directories.stage(&description, top)?);
+            let stage = || match staged.take() {
+                Some(staged) => Ok(staged),
+                None => self.directories.stage(&description, top),
+            };
+            let made = self
+                .meta
+                .write(|transaction| self.record(transaction, &mut record, &planned, stage))?;
+            match made {
+                Made::Snapshot(mounts) => return Ok(mounts),
+                Made::Target => {
+                    let target = record.labels.remove(TARGET).unwrap_or_default();
+                    return Err(SnapshotError::TargetExists(target));
+                }
+                Made::Nothing => {}
             }
-            let mut chain = vec![record];
-            chain.extend(below);
-            self.mounts_of(&chain).map(Some)
-        })?;
-        made.ok_or_else(|| {
-            let target = labels.get(TARGET).cloned().unwrap_or_default();
-            SnapshotError::TargetExists(target)
-        })
+        }
+    }
+
+    /// Returns the chain that a new snapshot is to stand on.
+    fn plan(
+        &self,
+        transaction: &Transaction,
+        new: &SnapshotRecord,
+    ) -> Result<Vec<SnapshotRecord>, SnapshotError> {
+        self.check_free(transaction, &new.name)?;
+        if keeper(&new.name).is_none() {
+            self.check_target(transaction, &new.labels)?;
+        }
+        match &new.parent {
+            Some(parent) => self.below(transaction, parent),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Records a new snapshot, or the one that it is to end in, unless what it stands on has
+    /// changed since it was planned.
+    fn record(
+        &self,
+        transaction: &Transaction,
+        record: &mut SnapshotRecord,
+        planned: &[SnapshotRecord],
+        stage: impl FnMut() -> Result<Staging, SnapshotError>,
+    ) -> Result<Made, SnapshotError> {
+        let below = self.plan(transaction, record)?;
+        if self.make_target(transaction, record)? {
+            return Ok(Made::Target);
+        }
+        if below != planned {
+            return Ok(Made::Nothing);
+        }
+        record.id = Some(self.directories.publish(transaction, stage)?);
+        transaction.put(&self.namespace, &record.name, record)?;
+        if record.kind == Kind::Active {
+            transaction.publish(
+                &self.namespace,
+                Event::SnapshotPrepare {
+                    key: record.name.clone(),
+                    parent: record.parent.clone().unwrap_or_default(),
+                    snapshotter: SNAPSHOTTER.to_owned(),
+                },
+            );
+        }
+        let mut chain = vec![record.clone()];
+        chain.extend(below);
+        self.mounts_of(&chain).map(Made::Snapshot)
     }
 
     fn check_target(

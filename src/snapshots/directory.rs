@@ -127,7 +127,7 @@ impl Directories {
                 break;
             }
         }
-        publish::sync_directory(&self.root).map_err(failed("sync", &self.root))?;
+        transaction.sync_first(&self.root);
         transaction.put(&shared, COUNTER, &SnapshotCounter { last })?;
         Ok(last)
     }

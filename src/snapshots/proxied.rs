@@ -5,12 +5,10 @@
 //! whose it is when it collects garbage. So the namespace is read from the name; what has
 //! such a name stays until containerd removes it.
 
-use jiff::Timestamp;
-
 use super::chain::find;
 use super::{SnapshotError, Snapshots, TARGET};
 use crate::layers::LayerState;
-use crate::meta::{Kind, Labels, MetaError, Namespace, SnapshotRecord, Transaction};
+use crate::meta::{Kind, MetaError, Namespace, SnapshotRecord, Transaction};
 use crate::oci::{ChainId, DiffId};
 use crate::store::Store;
 
@@ -44,35 +42,28 @@ impl Snapshots {
     pub(super) fn make_target(
         &self,
         transaction: &Transaction,
-        key: &str,
-        parent: Option<&str>,
-        labels: &Labels,
+        new: &SnapshotRecord,
     ) -> Result<bool, SnapshotError> {
-        let Some(target) = labels.get(TARGET) else {
+        let Some(target) = new.labels.get(TARGET) else {
             return Ok(false);
         };
-        if keeper(key).is_some() && self.has_target(transaction, parent, target)? {
+        let parent = new.parent.as_deref();
+        if keeper(&new.name).is_some() && self.has_target(transaction, parent, target)? {
             return Ok(true);
         }
         let Some(diff_id) = self.layer_of(transaction, parent, target)? else {
             return Ok(false);
         };
         // A containerd finds it by its label, and gives this name to nothing else.
-        let name = match keeper(key) {
-            Some(_) => own_name(key, target),
+        let name = match keeper(&new.name) {
+            Some(_) => own_name(&new.name, target),
             None => target.clone(),
         };
-        let now = Timestamp::now();
         let record = SnapshotRecord {
             name: name.clone(),
             kind: Kind::Committed,
-            parent: parent.map(str::to_owned),
             layer: Some(diff_id),
-            id: None,
-            usage: None,
-            labels: labels.clone(),
-            created: now,
-            updated: now,
+            ..new.clone()
         };
         transaction.put(&self.namespace, &name, &record)?;
         Ok(true)
@@ -85,7 +76,7 @@ impl Snapshots {
         parent: Option<&str>,
         target: &str,
     ) -> Result<bool, SnapshotError> {
-        let all = transaction.list::<SnapshotRecord>(&self.namespace)?;
+        let all = transaction.list_with::<SnapshotRecord>(&self.namespace, target)?;
         Ok(all.iter().any(|snapshot| {
             snapshot.kind == Kind::Committed
                 && keeper(&snapshot.name).is_some()

@@ -6,6 +6,7 @@ mod access;
 mod calls;
 mod content;
 mod diff;
+mod pace;
 mod proxied;
 mod server;
 mod snapshots;

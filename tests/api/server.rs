@@ -1,5 +1,6 @@
 //! A server of a store of its own, and mounts of what it hands out.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -83,7 +84,7 @@ impl Server {
 
     /// Runs a command beside the server, and returns what it prints.
     pub(crate) fn mica(&self, arguments: &[&str]) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_mica"))
+        let output = Command::new(program())
             .arg("--root")
             .arg(self.directory.path().join("store"))
             .args(arguments)
@@ -133,7 +134,7 @@ impl Drop for Mounted {
 }
 
 fn serve(directory: &Path) -> Child {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_mica"))
+    let mut process = Command::new(program())
         .arg("--root")
         .arg(directory.join("store"))
         .args(["serve", "--socket"])
@@ -163,4 +164,9 @@ pub(crate) fn refused<T>(result: Result<T, Status>, code: Code, end: &str) {
     };
     assert_eq!(status.code(), code, "{status}");
     assert!(status.message().ends_with(end), "{status}");
+}
+
+/// Returns the program that is tested.
+fn program() -> OsString {
+    std::env::var_os("MICA_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_mica").into())
 }

@@ -24,6 +24,10 @@ fn mica() -> String {
 }
 
 impl Snapshots {
+    pub(crate) fn on(channel: Channel) -> Self {
+        Self(SnapshotsClient::new(channel))
+    }
+
     pub(crate) async fn prepare(&mut self, key: &str, parent: &str) -> Result<Vec<Mount>, Status> {
         let prepare = PrepareSnapshotRequest {
             snapshotter: mica(),
