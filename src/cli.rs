@@ -5,6 +5,7 @@
 //! usage. A reader that closes stdout early is no error.
 
 mod arguments;
+mod browse;
 mod bundle;
 mod check;
 mod commit;
@@ -147,6 +148,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
             and_collect(&session()?, |session| import::run(session, arguments))
         }
         Command::Mount(mount) => mount::run(session()?, mount),
+        Command::Browse(arguments) => browse::run(session()?, arguments),
         Command::Umount(umount) => mount::umount(&session()?, umount),
         Command::Mounts => mount::list(&session()?),
         Command::Bundle(arguments) => bundle::run(session()?, arguments),

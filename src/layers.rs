@@ -18,6 +18,7 @@
 mod ahead;
 mod hold;
 mod plan;
+mod shared;
 mod unpack;
 mod verify;
 
@@ -37,6 +38,7 @@ use crate::store::{self, FileLock, LockError, LockName, Locks};
 
 pub use hold::Hold;
 pub use plan::LayerPlan;
+pub(crate) use shared::SharedLayers;
 pub(crate) use unpack::{UnpackedLayer, Unpacking};
 pub use verify::Verified;
 

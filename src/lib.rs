@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod apply;
+pub mod browse;
 pub mod check;
 pub mod cli;
 pub mod commit;

@@ -40,6 +40,7 @@ use record::CommitCounter;
 
 pub use database::Damage;
 pub(crate) use dump::{AllRecords, Dump, NamespaceRecords};
+pub(crate) use journal::Stamp;
 pub use namespace::{Namespace, NamespaceNameError};
 #[cfg(test)]
 pub(crate) use record::Roots;
@@ -173,6 +174,13 @@ impl Meta {
         work: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
         self.run(true, work)
+    }
+
+    /// Returns what is another after each change of records; `None` where that cannot be
+    /// told. Records that are read after it are at least as new.
+    pub(crate) fn stamp(&self) -> Result<Option<Stamp>, MetaError> {
+        let journal = Journal::beside(&self.path);
+        journal.stamp().map_err(failed(&journal, "stat"))
     }
 
     fn run<T, E: From<MetaError>>(

@@ -14,14 +14,16 @@ mod process;
 mod record;
 mod start;
 mod stop;
+mod tree;
 
 pub use crate::layers::LayerPlan;
-pub(crate) use child::{Holds, open};
+pub(crate) use child::open;
 pub use child::{serve_child, serve_here};
 pub use plan::{AccessMode, MountPlan, TransportMode, UpperPlan, XattrMode};
 pub use record::{MountRecord, Records};
 pub use start::start;
 pub use stop::stop;
+pub(crate) use tree::TreePlan;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,13 +56,8 @@ pub enum MountsError {
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
     /// The layers could not be shown as one tree.
-    #[error("open the view for {}", point.display())]
-    View {
-        /// The mount point.
-        point: PathBuf,
-        /// Why not.
-        source: mica_fuse::Error,
-    },
+    #[error("open the view")]
+    View(#[source] mica_fuse::Error),
     /// The process that was to serve the mount does not.
     #[error(transparent)]
     Daemon(#[from] DaemonError),

@@ -34,12 +34,12 @@ use thiserror::Error;
 
 use crate::daemon::{self, DaemonError};
 use crate::meta::SnapshotId;
+use crate::mounts::TreePlan;
 use crate::publish;
 use crate::store::{LockError, StoreError};
 
 pub(crate) use child::serve_child;
 use link::{Heard, Link, Order};
-pub(crate) use plan::TreePlan;
 use plan::Written;
 
 /// The command of the executable that serves the views of a store; not for people.

@@ -101,6 +101,7 @@ impl Stage {
             layers: vec![LayerPlan::Directory(self.path("layer"))],
             upper: None,
             uses: Vec::new(),
+            browse: None,
             mountpoint: self.path(point),
             source: "mica-test".into(),
             image: Some("example.org/image:1".into()),

@@ -1,5 +1,6 @@
 //! The grammar of the command line.
 
+mod browse;
 mod check;
 mod content;
 mod gc;
@@ -23,6 +24,7 @@ use crate::mounts::{AccessMode, TransportMode};
 use crate::oci::DiffId;
 use crate::overlay::Call;
 
+pub(super) use browse::BrowseArguments;
 pub(super) use check::CheckArguments;
 pub(super) use content::ContentCommand;
 pub(super) use gc::GcArguments;
@@ -75,6 +77,8 @@ pub(super) enum Command {
     Import(ImportArguments),
     /// Show an image or a snapshot as a directory
     Mount(MountArguments),
+    /// Show the whole store as a directory
+    Browse(BrowseArguments),
     /// Take a mount away
     Umount(UmountArguments),
     /// List mounts

@@ -61,19 +61,27 @@ pub(super) fn show(
     };
     // Not for as long as the mount lives; the mount holds its layers by itself.
     let mut before = Some(session);
-    let mounted = if arguments.foreground {
-        mounts::serve_here(&plan, |record| {
-            drop(before.take());
-            tracing::info!(mountpoint = %record.mountpoint.display(), "mounted");
-        })
-    } else {
-        mounts::start(&plan).map(drop)
-    };
+    let mounted = serve(&mut before, &plan, arguments.foreground);
     if let (Err(_), Some(session), Some(key)) = (&mounted, before, created) {
         session.snapshots().remove(&key)?;
     }
     mounted?;
     Ok(plan)
+}
+
+/// Mounts what a plan says; in this process the session ends when the mount is there.
+pub(super) fn serve(
+    before: &mut Option<Session>,
+    plan: &MountPlan,
+    in_foreground: bool,
+) -> Result<(), CliError> {
+    if !in_foreground {
+        return Ok(mounts::start(plan).map(drop)?);
+    }
+    Ok(mounts::serve_here(plan, |record| {
+        drop(before.take());
+        tracing::info!(mountpoint = %record.mountpoint.display(), "mounted");
+    })?)
 }
 
 /// Makes sure that the layers of what was named can be used, and where it is to be stood on,
@@ -200,7 +208,7 @@ pub(super) fn list(session: &Session) -> Result<(), CliError> {
             [
                 record.mountpoint.display().to_string(),
                 source(record),
-                if record.upper.is_some() { "rw" } else { "ro" }.to_owned(),
+                if record.is_writable() { "rw" } else { "ro" }.to_owned(),
                 record.transport.name().to_owned(),
                 time(record.created),
                 record.pid.to_string(),
@@ -237,12 +245,7 @@ pub(super) fn resolve_for(
         Err(error) => return Err(error.into()),
     };
     let contents = session.images().contents_for(&image, platform)?;
-    let diff_ids = contents.config.diff_ids().iter().rev().cloned();
-    let shown = SnapshotMounts {
-        layers: diff_ids.map(LayerPlan::Packed).collect(),
-        upper: None,
-        uses: Vec::new(),
-    };
+    let shown = SnapshotMounts::of_packed(contents.config.diff_ids());
     let snapshot = contents.chain_id().map(|chain_id| chain_id.to_string());
     Ok(Named {
         image: Some(image),
@@ -252,7 +255,7 @@ pub(super) fn resolve_for(
     })
 }
 
-fn absolute_path(path: &Path) -> Result<std::path::PathBuf, CliError> {
+pub(super) fn absolute_path(path: &Path) -> Result<std::path::PathBuf, CliError> {
     absolute(path).map_err(|source| CliError::Path {
         path: path.to_owned(),
         source,
@@ -260,6 +263,9 @@ fn absolute_path(path: &Path) -> Result<std::path::PathBuf, CliError> {
 }
 
 fn source(record: &MountRecord) -> String {
+    if record.browse.is_some() {
+        return record.store.display().to_string();
+    }
     let name = record.image.as_ref().or(record.snapshot.as_ref());
     name.cloned().unwrap_or_else(|| "-".to_owned())
 }

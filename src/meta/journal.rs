@@ -17,9 +17,9 @@
 //! database costs one small read more.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -51,6 +51,14 @@ pub(super) struct End {
     length: u64,
 }
 
+/// Which file the journal is, and how long: another after each transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+}
+
 /// One frame, read and checked.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Frame {
@@ -70,6 +78,20 @@ impl Journal {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns what tells whether something was appended; `None` where there is no journal.
+    pub(super) fn stamp(&self) -> io::Result<Option<Stamp>> {
+        match fs::metadata(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(|metadata| {
+                Some(Stamp {
+                    inode: metadata.ino(),
+                    length: metadata.len(),
+                    modified: (metadata.mtime(), metadata.mtime_nsec()),
+                })
+            }),
+        }
     }
 
     /// Returns where the journal ends; `None` where there is none, or nothing in it.

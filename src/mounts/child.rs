@@ -7,15 +7,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use mica_fuse::session::Session;
-use mica_fuse::{ActiveView, Appearance, IdMap, IdMaps, Tree, View, ViewOptions};
+use mica_fuse::{Appearance, IdMap, IdMaps, Shown, Tree};
 
 use super::process::Process;
-use super::{LayerPlan, MountPlan, MountRecord, MountsError, Records, failed, failed_call};
+use super::{MountPlan, MountRecord, MountsError, Records, TreePlan, failed, failed_call};
+use crate::browse;
 use crate::daemon::{self, EndSignals, Word, log};
-use crate::oci::DiffId;
-use crate::snapshots::{SnapshotUse, Snapshots};
 use crate::store::Store;
-use crate::{layers, snapshots};
 
 /// Where a serving process tells of warnings and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +30,6 @@ struct Served {
     session: Session,
     record: MountRecord,
     records: Records,
-    _holds: Holds,
-}
-
-/// What keeps all that is shown in the store.
-#[derive(Debug)]
-pub(crate) struct Holds {
-    _layers: layers::Hold,
-    _snapshots: Vec<snapshots::Hold>,
 }
 
 /// Is the whole life of a serving process; called first thing in `main`, before any
@@ -106,8 +96,7 @@ fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
     let point = plan.mountpoint.as_path();
     let signals = EndSignals::catch(point)?;
     daemon::raise_descriptor_limit();
-    let (tree, holds) = open(plan)?;
-    let session = Session::mount(Arc::new(tree), point, &plan.options())?;
+    let session = Session::mount(show(plan)?, point, &plan.options())?;
     signals.end(session.stop_handle()?);
     let process = Process::current().map_err(failed("look at", Path::new("/proc/self/stat")))?;
     let records = Records::at(&plan.records);
@@ -117,6 +106,7 @@ fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
         snapshot: plan.snapshot.clone(),
         layers: plan.layers.clone(),
         upper: plan.upper.clone(),
+        browse: plan.browse.clone(),
         access: plan.access,
         transport: session.transport().into(),
         store: plan.store.clone(),
@@ -130,66 +120,36 @@ fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
         session,
         record,
         records,
-        _holds: holds,
     })
 }
 
-/// Holds what the plan names in the store, then opens it.
-pub(crate) fn open(plan: &MountPlan) -> Result<(Tree, Holds), MountsError> {
+fn show(plan: &MountPlan) -> Result<Shown, MountsError> {
+    match &plan.browse {
+        Some(browse) => Ok(browse::forest(Store::open(&plan.store)?, browse).into()),
+        None => Ok(Arc::new(open(plan)?).into()),
+    }
+}
+
+/// Opens the tree that the plan names in the store, which holds what it shows.
+pub(crate) fn open(plan: &MountPlan) -> Result<Tree, MountsError> {
     let store = Store::open(&plan.store)?;
-    let holds = hold(plan, &store)?;
-    // By descriptor, so that a mount point above a directory layer does not matter.
-    let layers = store.layers().open_all(&plan.layers)?;
-    let options = ViewOptions {
-        access: plan.access.into(),
+    let tree = TreePlan {
+        layers: plan.layers.clone(),
+        upper: plan.upper.clone(),
+        uses: plan.uses.clone(),
+        access: plan.access,
     };
-    let tree = match &plan.upper {
-        None => View::open(layers, options).map(Tree::from),
-        Some(upper) => upper
-            .open()
-            .and_then(|upper| ActiveView::open(layers, upper, options))
-            .map(Tree::from),
-    };
-    let tree = tree.map_err(failed_view(plan))?;
+    let tree = tree.open(&store, |plans| store.layers().open_all(plans))?;
     let Some((uid, gid)) = plan.squash else {
-        return Ok((tree, holds));
+        return Ok(tree);
     };
-    let looks = Appearance {
+    Ok(tree.with_appearance(Appearance {
         ids: IdMaps {
             users: IdMap::default().squashed_to(uid),
             groups: IdMap::default().squashed_to(gid),
         },
         ..Appearance::default()
-    };
-    Ok((tree.with_appearance(looks), holds))
-}
-
-fn hold(plan: &MountPlan, store: &Store) -> Result<Holds, MountsError> {
-    let packed = plan.layers.iter().filter_map(LayerPlan::diff_id);
-    let packed: Vec<DiffId> = packed.cloned().collect();
-    let of = |used: &SnapshotUse| Snapshots::new(store, used.namespace.clone());
-    let mut snapshots = Vec::new();
-    for used in &plan.uses {
-        snapshots.push(of(used).hold(used)?);
-    }
-    if let Some(used) = plan
-        .upper
-        .as_ref()
-        .and_then(|upper| upper.snapshot.as_ref())
-    {
-        snapshots.push(of(used).hold_active(used)?);
-    }
-    Ok(Holds {
-        _layers: store.layers().hold(&packed)?,
-        _snapshots: snapshots,
-    })
-}
-
-fn failed_view(plan: &MountPlan) -> impl Fn(mica_fuse::Error) -> MountsError {
-    |source| MountsError::View {
-        point: plan.mountpoint.clone(),
-        source,
-    }
+    }))
 }
 
 /// Leaves the session and the working directory of the command. Paths of the plan are

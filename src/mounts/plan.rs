@@ -1,5 +1,6 @@
 //! What a serving process is told to show, and where.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use mica_fuse::session::{CacheMode, MountOptions, Transport};
@@ -7,8 +8,12 @@ use mica_fuse::{Access, Ownership, Upper, UpperOptions, XattrSpace};
 use serde::{Deserialize, Serialize};
 
 use super::LayerPlan;
+use crate::browse::Browse;
 use crate::snapshots::{SnapshotMounts, SnapshotUpper, SnapshotUse};
 use crate::store::Store;
+
+/// Threads that serve a store: while some pull or open images, others must be there to answer.
+const BROWSE_THREADS: NonZeroUsize = NonZeroUsize::new(8).unwrap();
 
 /// All that a process needs to know to mount and serve a view.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +32,9 @@ pub struct MountPlan {
     /// The snapshots whose directories are among the layers.
     #[serde(default)]
     pub uses: Vec<SnapshotUse>,
+    /// What of the store is shown, where it is the store and not one tree.
+    #[serde(default)]
+    pub browse: Option<Browse>,
     /// Where to mount.
     #[serde(with = "crate::json_path")]
     pub mountpoint: PathBuf,
@@ -219,6 +227,7 @@ impl MountPlan {
             layers: shown.layers,
             upper: shown.upper.map(UpperPlan::from),
             uses: shown.uses,
+            browse: None,
             mountpoint,
             source,
             image: None,
@@ -234,13 +243,22 @@ impl MountPlan {
     pub(crate) fn options(&self) -> MountOptions {
         let mut options = MountOptions::new(self.source.clone(), self.access.into());
         options.allow_nonempty = self.allow_nonempty;
-        options.writable = self.upper.is_some();
+        options.writable = self.is_writable();
         options.cache = CacheMode::best_for_process();
         options.transport = self.transport.into();
         if let Some(allowed) = self.suid_and_dev {
             options.suid = allowed;
             options.dev = allowed;
         }
+        if self.browse.is_some() {
+            // A store is its owner's alone, and is not for running programs as others.
+            (options.allow_other, options.suid, options.dev) = (false, false, false);
+            options.threads = Some(BROWSE_THREADS);
+        }
         options
+    }
+
+    fn is_writable(&self) -> bool {
+        self.upper.is_some() || self.browse.as_ref().is_some_and(|browse| browse.rw)
     }
 }

@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::process::Process;
 use super::{AccessMode, LayerPlan, MountsError, TransportMode, UpperPlan, failed};
+use crate::browse::Browse;
 use crate::publish;
 
 /// A mount that is served.
@@ -29,6 +30,9 @@ pub struct MountRecord {
     /// Where changes go; `None` for a read-only mount.
     #[serde(default)]
     pub upper: Option<UpperPlan>,
+    /// What of the store is shown, where it is the store and not one tree.
+    #[serde(default)]
+    pub browse: Option<Browse>,
     /// Who checks permissions.
     pub access: AccessMode,
     /// How requests come from the kernel; never `Auto` but for mounts of earlier versions.
@@ -49,6 +53,11 @@ pub struct MountRecord {
 }
 
 impl MountRecord {
+    /// Returns whether anything can be changed in it.
+    pub fn is_writable(&self) -> bool {
+        self.upper.is_some() || self.browse.as_ref().is_some_and(|browse| browse.rw)
+    }
+
     pub(crate) fn process(&self) -> Process {
         Process {
             pid: self.pid,

@@ -71,11 +71,7 @@ pub fn serve(plan: RawFd) -> Result<u8, RunError> {
     daemon::raise_descriptor_limit();
     plan.ids = plan.ids.enter(namespaces(plan.network))?;
     root::follow_outside()?;
-    let Served {
-        session,
-        holds,
-        scratch,
-    } = Served::mount(&mut plan)?;
+    let Served { session, scratch } = Served::mount(&mut plan)?;
     let stop = session.stop_handle().map_err(MountsError::from)?;
     let serving = thread::spawn(move || session.serve());
     let status = match &plan.runtime {
@@ -88,7 +84,7 @@ pub fn serve(plan: RawFd) -> Result<u8, RunError> {
     if plan.writable == Writable::Kept {
         settle(&plan.mount.mountpoint, &stop, serving)?;
     }
-    drop((scratch, holds));
+    drop(scratch);
     Ok(status)
 }
 
@@ -127,7 +123,6 @@ fn namespaces(network: Network) -> UnshareFlags {
 #[derive(Debug)]
 struct Served {
     session: Session,
-    holds: mounts::Holds,
     /// The directories of what is thrown away.
     scratch: Option<Staging>,
 }
@@ -139,7 +134,7 @@ impl Served {
             Writable::Discarded => Some(make_scratch(plan)?),
             Writable::No | Writable::Kept => None,
         };
-        let (tree, holds) = mounts::open(&plan.mount)?;
+        let tree = mounts::open(&plan.mount)?;
         let is_single = matches!(plan.ids, Ids::Single { .. });
         let all_roots = || IdMap::default().squashed_to(0);
         let tree = tree.with_appearance(Appearance {
@@ -167,11 +162,7 @@ impl Served {
         options.acl = !is_single;
         let session = Session::mount(Arc::new(tree), &plan.mount.mountpoint, &options)
             .map_err(MountsError::from)?;
-        Ok(Self {
-            session,
-            holds,
-            scratch,
-        })
+        Ok(Self { session, scratch })
     }
 }
 

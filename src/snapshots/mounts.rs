@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Hold, SnapshotError, Snapshots};
 use crate::layers::LayerPlan;
 use crate::meta::{Kind, Namespace, SnapshotId, SnapshotRecord};
+use crate::oci::DiffId;
 
 /// What a mount of a snapshot is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,6 +52,15 @@ impl SnapshotMounts {
             layers: Vec::new(),
             upper: None,
             uses: Vec::new(),
+        }
+    }
+
+    /// Returns what a chain of packed layers is made of, given its diff IDs, lowest first.
+    pub fn of_packed(diff_ids: &[DiffId]) -> Self {
+        let layers = diff_ids.iter().rev().cloned();
+        Self {
+            layers: layers.map(LayerPlan::Packed).collect(),
+            ..Self::empty()
         }
     }
 

@@ -9,14 +9,15 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use mica_fuse::{ActiveView, Catalog, FileType, Item, Layer, PackedLayer, Tree, View, ViewOptions};
+use mica_fuse::{Catalog, FileType, Item, Tree};
 use rustix::io::Errno;
 use thiserror::Error;
 use tracing::error;
 
-use super::{Places, TreePlan, ViewsError, plan};
-use crate::layers::{self, LayerError, LayerPlan, Layers};
+use super::{Places, ViewsError, plan};
+use crate::layers::{self, LayerError, LayerPlan, Layers, SharedLayers};
 use crate::meta::SnapshotId;
+use crate::mounts::TreePlan;
 use crate::oci::DiffId;
 use crate::snapshots::{Directories, Hold, SnapshotError};
 
@@ -31,7 +32,7 @@ struct Parts {
     directories: Directories,
     open: Mutex<HashMap<SnapshotId, Weak<Held>>>,
     /// Layers that open trees have in common.
-    packed: Mutex<HashMap<DiffId, Weak<PackedLayer>>>,
+    shared: SharedLayers,
 }
 
 /// What an open tree keeps from others.
@@ -78,10 +79,10 @@ impl Catalogue {
     pub(super) fn new(places: Places, layers: Layers, directories: Directories) -> Self {
         Self(Arc::new(Parts {
             places,
+            shared: SharedLayers::new(layers.clone()),
             layers,
             directories,
             open: Mutex::default(),
-            packed: Mutex::default(),
         }))
     }
 
@@ -124,15 +125,8 @@ impl Catalogue {
         if TreePlan::read(&path)?.as_ref() != Some(&plan) {
             return Err(TreeError::Gone);
         }
-        let layers = self.layers(&plan.layers)?;
-        let options = ViewOptions {
-            access: plan.access.into(),
-        };
-        let tree = match &plan.upper {
-            None => View::open(layers, options)?.into(),
-            Some(upper) => ActiveView::open(layers, upper.open()?, options)?.into(),
-        };
-        Ok(Tree::holding(tree, held))
+        let layers = self.0.shared.open_all(&plan.layers)?;
+        Ok(plan.build(layers)?.holding(held))
     }
 
     fn hold(&self, plan: &TreePlan) -> Result<Holds, TreeError> {
@@ -154,30 +148,6 @@ impl Catalogue {
             layers,
             directories,
         })
-    }
-
-    fn layers(&self, plans: &[LayerPlan]) -> Result<Vec<Layer>, TreeError> {
-        let mut opened = Vec::new();
-        for plan in plans {
-            match plan {
-                LayerPlan::Packed(diff_id) => opened.push(Layer::Packed(self.packed(diff_id)?)),
-                LayerPlan::Directory(_) => {
-                    opened.extend(self.0.layers.open_all(std::slice::from_ref(plan))?);
-                }
-            }
-        }
-        Ok(opened)
-    }
-
-    fn packed(&self, diff_id: &DiffId) -> Result<Arc<PackedLayer>, TreeError> {
-        let mut packed = self.0.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(layer) = packed.get(diff_id).and_then(Weak::upgrade) {
-            return Ok(layer);
-        }
-        packed.retain(|_, layer| layer.strong_count() > 0);
-        let layer = Arc::new(self.0.layers.open(diff_id)?);
-        packed.insert(diff_id.clone(), Arc::downgrade(&layer));
-        Ok(layer)
     }
 }
 

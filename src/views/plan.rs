@@ -7,27 +7,10 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
 use super::{ViewsError, failed, failed_word};
-use crate::layers::LayerPlan;
 use crate::meta::SnapshotId;
-use crate::mounts::{AccessMode, UpperPlan};
+use crate::mounts::TreePlan;
 use crate::publish;
-use crate::snapshots::{SnapshotMounts, SnapshotUse};
-
-/// What the tree of a snapshot is made of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct TreePlan {
-    /// The layers, uppermost first.
-    pub(super) layers: Vec<LayerPlan>,
-    /// Where changes go; `None` for a view.
-    pub(super) upper: Option<UpperPlan>,
-    /// The snapshots whose directories are among the layers.
-    pub(super) uses: Vec<SnapshotUse>,
-    /// Who checks permissions.
-    pub(super) access: AccessMode,
-}
 
 /// What writing a plan has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,17 +21,6 @@ pub(super) enum Written {
     Changed,
     /// It was there.
     Same,
-}
-
-impl From<SnapshotMounts> for TreePlan {
-    fn from(shown: SnapshotMounts) -> Self {
-        Self {
-            layers: shown.layers,
-            upper: shown.upper.map(UpperPlan::from),
-            uses: shown.uses,
-            access: AccessMode::default_for_process(),
-        }
-    }
 }
 
 impl TreePlan {
@@ -108,6 +80,8 @@ pub(super) fn list(directory: &Path) -> Result<Vec<SnapshotId>, ViewsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layers::LayerPlan;
+    use crate::snapshots::SnapshotMounts;
 
     #[test]
     fn a_plan_is_written_where_it_changes() {
