@@ -57,7 +57,7 @@ pub struct Browse {
 /// Returns the forest of a store, in which trees rest when nobody asks for them.
 pub(crate) fn forest(store: Store, browse: &Browse) -> Arc<Forest> {
     let catalogue = Catalogue::new(Arc::new(store), browse.clone());
-    let forest = Arc::new(Forest::new(catalogue));
+    let forest = Arc::new(Forest::new(catalogue).resting());
     let watched = Arc::downgrade(&forest);
     thread::spawn(move || {
         loop {

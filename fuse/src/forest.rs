@@ -32,6 +32,7 @@ use planted::Planted;
 #[derive(Debug)]
 pub struct Forest {
     catalog: Box<dyn Catalog>,
+    rests: bool,
     numbers: Arc<Numbers>,
     planting: Mutex<()>,
     introduction: OnceLock<Introduction>,
@@ -53,9 +54,20 @@ impl Forest {
     pub fn new(catalog: impl Catalog + 'static) -> Self {
         Self {
             catalog: Box::new(catalog),
+            rests: false,
             numbers: Arc::default(),
             planting: Mutex::default(),
             introduction: OnceLock::new(),
+        }
+    }
+
+    /// Lets trees rest ([`Forest::rest`]). The kernel is then not told that names are absent:
+    /// it would keep the directory for each that it knows of.
+    #[must_use]
+    pub fn resting(self) -> Self {
+        Self {
+            rests: true,
+            ..self
         }
     }
 
@@ -101,7 +113,8 @@ impl Forest {
     }
 
     /// Has the kernel let go of what it has cached of trees that were not asked for anything
-    /// since the last call. Those of them that nobody uses are closed then.
+    /// since the last call. Those of them that nobody uses are closed then, if they may rest
+    /// ([`Forest::resting`]).
     ///
     /// Linux can do that from 6.18 on; before, they stay open until it needs the memory.
     pub fn rest(&self) {
@@ -133,7 +146,10 @@ impl Forest {
                 }
                 operation => branch.answer(operation),
             },
-            Spot::Tree(planted, inner) => planted.answer(&self.numbers, *inner, request),
+            Spot::Tree(planted, inner) => match planted.answer(&self.numbers, *inner, request)? {
+                Reply::Absent if self.rests => Err(Error::Refused(Errno::NOENT)),
+                reply => Ok(reply),
+            },
             Spot::Nowhere => Err(Error::Refused(Errno::STALE)),
         }
     }

@@ -141,10 +141,13 @@ fn an_active_snapshot_is_written_to_and_committed() {
     let refused = mica.fails(["snapshot", "commit", "mine", "work"]);
     assert!(refused.contains("in use"), "{refused}");
     drop(used);
-    assert!(eventually(|| {
+    let mut said = String::new();
+    let is_committed = eventually(|| {
         let committed = mica.run(["snapshot", "commit", "mine", "work"]);
+        said = String::from_utf8(committed.stderr).unwrap();
         committed.status.success()
-    }));
+    });
+    assert!(is_committed, "{said}");
     assert!(!browsed.path("snapshots/work").exists());
     assert_eq!(browsed.names("snapshots/mine/diff"), [".wh.new", "added"]);
     assert_eq!(browsed.read("snapshots/mine/rootfs/added"), "added");
