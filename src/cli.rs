@@ -11,6 +11,8 @@ mod check;
 mod commit;
 mod content;
 mod diff;
+mod doctor;
+mod drawn;
 mod error;
 mod events;
 mod export;
@@ -18,6 +20,7 @@ mod gc;
 mod image;
 mod import;
 mod layer;
+mod layers;
 mod lease;
 mod mount;
 mod namespace;
@@ -161,6 +164,8 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
             and_collect(&session()?, |session| snapshot::run(session, command))
         }
         Command::Layer(command) => layer::run(&session()?, command),
+        Command::Layers(arguments) => layers::run(&session()?, arguments),
+        Command::Doctor(doctor) => doctor::run(&arguments.global, doctor),
         Command::Check(check) => check::run(&session()?, check),
         Command::Content(command) => content::run(&session()?, command),
         Command::Namespace(command) => namespace::run(&session()?, command),

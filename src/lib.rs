@@ -1,6 +1,7 @@
 //! Pulls container images, keeps every layer once, and shows chains of layers as ordinary
 //! directories.
 
+pub mod anatomy;
 pub mod api;
 pub mod apply;
 pub mod browse;
@@ -13,6 +14,7 @@ pub mod content;
 pub mod daemon;
 mod decompress;
 pub mod diff;
+pub mod doctor;
 pub mod error_class;
 pub mod events;
 pub mod export;

@@ -102,12 +102,16 @@ pub(super) enum Command {
     Snapshot(SnapshotCommand),
     /// List what differs between two images or snapshots
     Diff(DiffArguments),
+    /// Show what each layer of an image adds, changes, removes and wastes
+    Layers(LayersArguments),
     /// List, verify and pack layers
     #[command(subcommand)]
     Layer(LayerCommand),
     /// List, read and write blobs
     #[command(subcommand)]
     Content(ContentCommand),
+    /// Look at what mica needs of this machine, and say what to do
+    Doctor(DoctorArguments),
     /// Look for damage in the whole store
     Check(CheckArguments),
     /// Keep things that no image needs
@@ -245,6 +249,22 @@ pub(super) struct DiffArguments {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct DoctorArguments {
+    /// Ask a registry too whether it answers
+    #[arg(long, value_name = "HOST")]
+    pub(super) registry: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LayersArguments {
+    /// Name or digest prefix of an image
+    pub(super) image: String,
+    /// Print commands to their ends
+    #[arg(long)]
+    pub(super) full: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct UmountArguments {
     /// The mount point
     #[arg(value_name = "DIR")]
@@ -280,7 +300,7 @@ pub(super) enum SnapshotCommand {
         /// Name of the snapshot
         name: String,
     },
-    /// Show which snapshot stands on which
+    /// Draw which snapshot stands on which
     Tree,
     /// Make a writable (active) snapshot
     Prepare(NewSnapshotArguments),

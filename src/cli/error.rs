@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::anatomy::AnatomyError;
 use crate::check::CheckError;
 use crate::commit::CommitError;
 use crate::content::ContentError;
@@ -55,6 +56,8 @@ pub(super) enum CliError {
     NotAsked(usize),
     #[error("nothing in the store is called {0:?}")]
     NothingOfThatName(String),
+    #[error("{0} things have to be done")]
+    Unwell(usize),
     #[error("{0} faults in the store")]
     Faults(usize),
     #[error(transparent)]
@@ -77,6 +80,8 @@ pub(super) enum CliError {
     Namespace(#[from] NamespaceError),
     #[error(transparent)]
     Filter(#[from] FilterError),
+    #[error(transparent)]
+    Anatomy(#[from] AnatomyError),
     #[error(transparent)]
     Diff(#[from] DiffError),
     #[error("SOURCE_DATE_EPOCH is not a number of seconds: {0:?}")]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::arguments::{ImageCommand, ImagesArguments, UnpackArguments};
+use super::drawn;
 use super::gc;
 use super::output::{Output, labels, size, time};
 use super::progress;
@@ -11,8 +12,9 @@ use super::{CliError, Session, commit};
 use crate::filter::Filter;
 use crate::images::{self, Completeness, Contents};
 use crate::labels::masked;
+use crate::layers::LayerState;
 use crate::meta::ImageRecord;
-use crate::oci::{Digest, Platform};
+use crate::oci::{Descriptor, Digest, ImageConfig, Platform};
 use crate::pull::{self, Unpack};
 
 /// An image with all that its documents say.
@@ -61,11 +63,60 @@ pub(super) fn run(session: &Session, command: &ImageCommand) -> Result<(), CliEr
 fn inspect(session: &Session, input: &str) -> Result<(), CliError> {
     let image = session.images().resolve(input)?;
     let contents = session.images().contents(&image)?;
+    if !session.output.is_json() {
+        let nodes = drawn(session, &image, &contents);
+        return drawn::lines(&nodes).into_iter().try_for_each(Output::line);
+    }
     Output::json(&Inspected {
         chain_id: contents.chain_id(),
         image,
         contents,
     })
+}
+
+/// Draws what an image consists of.
+fn drawn(session: &Session, image: &ImageRecord, contents: &Contents) -> Vec<(usize, String)> {
+    let blob = |what: &str, descriptor: &Descriptor| {
+        format!("{what} {} ({})", descriptor.digest, size(descriptor.size))
+    };
+    let (config, manifest) = (&contents.config, &contents.manifest);
+    let mut nodes = vec![(0, image.name.clone())];
+    if image.target.digest != contents.descriptor.digest {
+        nodes.push((1, blob("index", &image.target)));
+    }
+    let depth = nodes.len();
+    let manifest_line = blob("manifest", &contents.descriptor);
+    nodes.push((depth, format!("{manifest_line} for {}", config.platform)));
+    nodes.push((depth + 1, blob("config", &manifest.config)));
+    nodes.extend(process(config).map(|line| (depth + 2, line)));
+    let diff_ids = config.diff_ids();
+    nodes.push((
+        depth + 1,
+        format!("{} layers, lowest first", diff_ids.len()),
+    ));
+    for (diff_id, descriptor) in diff_ids.iter().zip(&manifest.layers) {
+        let state = match session.store.layers().state(diff_id) {
+            Ok(LayerState::Missing) => ", not unpacked",
+            _ => "",
+        };
+        nodes.push((depth + 2, format!("layer {diff_id}{state}")));
+        nodes.push((depth + 3, blob("blob", descriptor)));
+    }
+    nodes
+}
+
+/// Returns how an image is run, line by line.
+fn process(config: &ImageConfig) -> impl Iterator<Item = String> {
+    let run = &config.config;
+    let fields = [
+        ("entrypoint", run.entrypoint.join(" ")),
+        ("command", run.cmd.join(" ")),
+        ("user", run.user.clone()),
+        ("directory", run.working_dir.clone()),
+        ("environment", run.env.join(" ")),
+    ];
+    let given = fields.into_iter().filter(|(_, value)| !value.is_empty());
+    given.map(|(name, value)| format!("{name}: {}", value.replace(char::is_control, "?")))
 }
 
 fn unpack(session: &Session, arguments: &UnpackArguments) -> Result<(), CliError> {

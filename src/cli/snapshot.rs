@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::arguments::{NewSnapshotArguments, SnapshotCommand};
 use super::diff::{self, Compression};
+use super::drawn;
 use super::mount::base_label;
 use super::output::{Output, labels, size, time};
 use super::{CliError, Session, mount};
@@ -30,9 +31,7 @@ pub(super) fn run(session: &Session, command: &SnapshotCommand) -> Result<(), Cl
     match command {
         SnapshotCommand::Ls(arguments) => list(session, &arguments.filter()?),
         SnapshotCommand::Info { name } => info(session, name),
-        SnapshotCommand::Tree => tree(&snapshots.list()?)
-            .into_iter()
-            .try_for_each(Output::line),
+        SnapshotCommand::Tree => tree(session, &snapshots.list()?),
         SnapshotCommand::Prepare(new) => {
             let (parent, labels) = parent_of(session, new)?;
             snapshots.prepare(&new.key, parent.as_deref(), kept(labels))?;
@@ -188,28 +187,56 @@ fn map(pairs: &[(String, String)]) -> Labels {
     pairs.iter().cloned().collect()
 }
 
-/// Returns a line for each snapshot, below its parent and moved in by two columns.
-fn tree(snapshots: &[SnapshotRecord]) -> Vec<String> {
-    let mut children: BTreeMap<Option<&str>, Vec<&str>> = BTreeMap::new();
-    for snapshot in snapshots {
-        children
-            .entry(snapshot.parent.as_deref())
-            .or_default()
-            .push(&snapshot.name);
+/// A snapshot, and how many it stands on.
+#[derive(Debug, Serialize)]
+struct Standing<'s> {
+    depth: usize,
+    name: &'s str,
+    parent: Option<&'s str>,
+    kind: &'static str,
+}
+
+fn tree(session: &Session, snapshots: &[SnapshotRecord]) -> Result<(), CliError> {
+    let standing = standing(snapshots);
+    if session.output.is_json() {
+        return Output::json(&standing);
     }
-    let mut lines = Vec::new();
-    let mut open = vec![(0, children.remove(&None).unwrap_or_default())];
-    while let Some((depth, names)) = open.last_mut() {
-        if names.is_empty() {
+    let nodes: Vec<(usize, String)> = standing.iter().map(drawn).collect();
+    drawn::lines(&nodes).into_iter().try_for_each(Output::line)
+}
+
+/// Returns all snapshots, each followed by those that stand on it.
+fn standing(snapshots: &[SnapshotRecord]) -> Vec<Standing<'_>> {
+    let mut children: BTreeMap<Option<&str>, Vec<&SnapshotRecord>> = BTreeMap::new();
+    for snapshot in snapshots.iter().rev() {
+        let parent = snapshot.parent.as_deref();
+        children.entry(parent).or_default().push(snapshot);
+    }
+    let mut standing = Vec::new();
+    let mut open = vec![children.remove(&None).unwrap_or_default()];
+    while let Some(names) = open.last_mut() {
+        let Some(snapshot) = names.pop() else {
             open.pop();
             continue;
-        }
-        let name = names.remove(0);
-        lines.push(format!("{:width$}{name}", "", width = *depth * 2));
-        let next = (*depth + 1, children.remove(&Some(name)).unwrap_or_default());
-        open.push(next);
+        };
+        standing.push(Standing {
+            depth: open.len() - 1,
+            name: &snapshot.name,
+            parent: snapshot.parent.as_deref(),
+            kind: snapshot.kind.name(),
+        });
+        let above = children.remove(&Some(snapshot.name.as_str()));
+        open.push(above.unwrap_or_default());
     }
-    lines
+    standing
+}
+
+fn drawn(standing: &Standing<'_>) -> (usize, String) {
+    let label = match standing.kind {
+        "committed" => standing.name.to_owned(),
+        kind => format!("{} ({kind})", standing.name),
+    };
+    (standing.depth, label)
 }
 
 fn parent(snapshot: &SnapshotRecord) -> String {
@@ -233,7 +260,11 @@ mod tests {
         ];
         let snapshots = table.map(|(name, parent)| SnapshotRecord {
             name: name.to_owned(),
-            kind: Kind::Committed,
+            kind: if name == "d" {
+                Kind::Active
+            } else {
+                Kind::Committed
+            },
             parent: parent.map(str::to_owned),
             layer: None,
             id: None,
@@ -242,6 +273,10 @@ mod tests {
             created: now,
             updated: now,
         });
-        assert_eq!(tree(&snapshots), ["a", "  b", "    e", "  d", "c"]);
+        let nodes: Vec<(usize, String)> = standing(&snapshots).iter().map(drawn).collect();
+        assert_eq!(
+            drawn::lines(&nodes),
+            ["a", "├─ b", "│  └─ e", "└─ d (active)", "c"]
+        );
     }
 }

@@ -58,6 +58,13 @@ impl MountRecord {
         self.upper.is_some() || self.browse.as_ref().is_some_and(|browse| browse.rw)
     }
 
+    /// Returns whether the process that serves it runs.
+    pub fn is_served(&self) -> Result<bool, MountsError> {
+        self.process()
+            .is_running()
+            .map_err(failed("look for the process of", &self.mountpoint))
+    }
+
     pub(crate) fn process(&self) -> Process {
         Process {
             pid: self.pid,

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+mod doctor;
+mod layers;
 #[path = "../pull/layout.rs"]
 #[expect(dead_code, reason = "the tests of pulls use the rest")]
 mod layout;

@@ -107,7 +107,7 @@ fn records_say_what_was_pulled() {
     let tree = mica.ok(["snapshot", "tree"]);
     assert_eq!(
         tree,
-        format!("{}\n  {chain_id}\n", snapshot["parent"].as_str().unwrap())
+        format!("{}\n└─ {chain_id}\n", snapshot["parent"].as_str().unwrap())
     );
     let blobs = mica.json(["content", "ls"]);
     assert_eq!(

@@ -16,7 +16,7 @@ pub(in crate::cli) struct ImagesArguments {
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum ImageCommand {
-    /// Show an image's record, manifest and config
+    /// Draw what an image consists of; with --json, print its record, manifest and config
     Inspect {
         /// Name or digest prefix of the image
         image: String,
