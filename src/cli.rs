@@ -9,12 +9,14 @@ mod browse;
 mod bundle;
 mod check;
 mod commit;
+mod completions;
 mod content;
 mod diff;
 mod doctor;
 mod drawn;
 mod error;
 mod events;
+mod explore;
 mod export;
 mod gc;
 mod image;
@@ -164,6 +166,9 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
             and_collect(&session()?, |session| snapshot::run(session, command))
         }
         Command::Layer(command) => layer::run(&session()?, command),
+        Command::Explore { image } => explore::run(&session()?, image),
+        Command::Completions { shell } => completions::print(*shell),
+        Command::Man { directory } => completions::write_pages(directory),
         Command::Layers(arguments) => layers::run(&session()?, arguments),
         Command::Doctor(doctor) => doctor::run(&arguments.global, doctor),
         Command::Check(check) => check::run(&session()?, check),

@@ -17,6 +17,7 @@ pub mod diff;
 pub mod doctor;
 pub mod error_class;
 pub mod events;
+pub mod explore;
 pub mod export;
 pub mod filter;
 pub mod gc;

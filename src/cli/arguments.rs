@@ -104,6 +104,11 @@ pub(super) enum Command {
     Diff(DiffArguments),
     /// Show what each layer of an image adds, changes, removes and wastes
     Layers(LayersArguments),
+    /// Look at layers and files of an image in the terminal
+    Explore {
+        /// Name or digest prefix of the image
+        image: String,
+    },
     /// List, verify and pack layers
     #[command(subcommand)]
     Layer(LayerCommand),
@@ -126,6 +131,16 @@ pub(super) enum Command {
     Prune(PruneArguments),
     /// Tell what changes in the store, as it happens
     Events(EventsArguments),
+    /// Print the script that completes commands and options in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command
+    Man {
+        /// The directory that they go to
+        directory: PathBuf,
+    },
     /// Answer containerd's services on a Unix socket, for `ctr` and other clients
     Serve(ServeArguments),
 }

@@ -13,6 +13,7 @@ use crate::content::ContentError;
 use crate::daemon::DaemonError;
 use crate::diff::DiffError;
 use crate::events::EventsError;
+use crate::explore::ExploreError;
 use crate::export::ExportError;
 use crate::filter::FilterError;
 use crate::gc::GcError;
@@ -82,6 +83,10 @@ pub(super) enum CliError {
     Filter(#[from] FilterError),
     #[error(transparent)]
     Anatomy(#[from] AnatomyError),
+    #[error(transparent)]
+    Explore(#[from] ExploreError),
+    #[error("this needs a terminal")]
+    NoTerminal,
     #[error(transparent)]
     Diff(#[from] DiffError),
     #[error("SOURCE_DATE_EPOCH is not a number of seconds: {0:?}")]

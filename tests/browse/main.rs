@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 mod doctor;
+mod explore;
 mod layers;
 #[path = "../pull/layout.rs"]
 #[expect(dead_code, reason = "the tests of pulls use the rest")]
