@@ -5,6 +5,7 @@
 //! with containerd's ending. What a call means is decided by the library alone. The library
 //! blocks, so each call runs on a thread of its own.
 
+mod any;
 mod call;
 mod content;
 mod convert;
@@ -16,6 +17,8 @@ mod leases;
 mod namespaces;
 mod snapshots;
 mod status;
+mod streams;
+mod transfer;
 mod version;
 mod views;
 
@@ -29,6 +32,8 @@ use mica_proto::introspection::introspection_server::IntrospectionServer;
 use mica_proto::leases::leases_server::LeasesServer;
 use mica_proto::namespaces::namespaces_server::NamespacesServer;
 use mica_proto::snapshots::snapshots_server::SnapshotsServer;
+use mica_proto::streaming::streaming_server::StreamingServer;
+use mica_proto::transfer::transfer_server::TransferServer;
 use mica_proto::version::version_server::VersionServer;
 use tonic::service::{Routes, RoutesBuilder};
 
@@ -76,8 +81,19 @@ pub fn routes(store: &Arc<Store>, identity: Identity, containerd: Option<Contain
     );
     add!(
         routes,
-        SnapshotsServer::new(snapshots::Service::new(service))
+        SnapshotsServer::new(snapshots::Service::new(service.clone()))
     );
+    let streams = streams::Streams::default();
+    let transfer = transfer::Service {
+        calls: service.clone(),
+        streams: streams.clone(),
+    };
+    let calls = service;
+    add!(
+        routes,
+        StreamingServer::new(streams::Service { calls, streams })
+    );
+    add!(routes, TransferServer::new(transfer));
     add!(routes, VersionServer::new(version::Service));
     routes.routes()
 }

@@ -10,8 +10,10 @@ mod docker;
 mod layout;
 mod output;
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -98,10 +100,12 @@ pub enum ExportFormat {
 }
 
 /// Where images are written to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Destination {
     /// A file, or a directory.
     Path(PathBuf),
+    /// A pipe or a file that is open.
+    Open(Arc<File>),
     /// Standard output.
     Stdout,
 }
@@ -154,7 +158,7 @@ fn write(
             let copies = layout::select(store, images, &options.platforms)?;
             layout::write_directory(store, &copies, path)
         }
-        (ExportFormat::OciDirectory, Destination::Stdout) => {
+        (ExportFormat::OciDirectory, Destination::Stdout | Destination::Open(_)) => {
             Err(ExportError::Output(io::ErrorKind::IsADirectory.into()))
         }
         (ExportFormat::OciArchive, destination) => {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use mica_proto::events::events_server::Events;
 use mica_proto::events::{ForwardRequest, PublishRequest, SubscribeRequest};
-use mica_proto::prost::{Message, Name};
 use mica_proto::prost_types::Any;
 use mica_proto::{event, images, types};
 use tokio::sync::mpsc::{self, Sender};
@@ -15,6 +14,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use super::any::packed;
 use super::call;
 use super::convert;
 use super::status::refused;
@@ -143,13 +143,5 @@ fn any(event: &Event) -> Any {
             packed(&event::NamespaceUpdate { name, labels })
         }
         Event::NamespaceDelete { name } => packed(&event::NamespaceDelete { name }),
-    }
-}
-
-/// Returns a message under its bare name, as containerd has it.
-fn packed<M: Message + Name>(message: &M) -> Any {
-    Any {
-        type_url: M::full_name(),
-        value: message.encode_to_vec(),
     }
 }

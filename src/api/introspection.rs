@@ -94,12 +94,15 @@ fn plugins() -> Vec<Plugin> {
     };
     let grpc = [
         "content",
+        "diff",
         "events",
         "images",
         "introspection",
         "leases",
         "namespaces",
         "snapshots",
+        "streaming",
+        "transfer",
         "version",
     ];
     let services = grpc.map(|id| ("io.containerd.grpc.v1", id));

@@ -19,6 +19,7 @@ pub(super) fn write(
     work: impl FnOnce(&mut dyn Write) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     let path = match destination {
+        Destination::Open(file) => return work(&mut &**file),
         Destination::Stdout => return work(&mut io::stdout().lock()),
         Destination::Path(path) => path,
     };

@@ -6,8 +6,15 @@ mod access;
 mod calls;
 mod content;
 mod diff;
+#[path = "../pull/layout.rs"]
+#[expect(dead_code, reason = "the tests of pulls use the rest")]
+mod layout;
 mod pace;
 mod proxied;
 mod server;
 mod snapshots;
+#[path = "../support/registry.rs"]
+#[expect(dead_code, reason = "the tests of the registry client use the rest")]
+mod support;
+mod transfer;
 mod views;
