@@ -6,6 +6,7 @@ use tonic::{Request, Status};
 
 use super::status::{refused, status};
 use crate::error_class::ErrorClass;
+use crate::gc;
 use crate::leases::{LeaseError, Leases, Resource};
 use crate::meta::Namespace;
 use crate::snapshots;
@@ -119,6 +120,20 @@ impl Call {
             }
             Err(error) => Err(status(&error)),
         }
+    }
+}
+
+impl Call {
+    /// Removes garbage before the call is answered, if its client wants to wait for that.
+    pub(super) fn collected(&self, is_wanted: bool) -> Result<(), Status> {
+        if !is_wanted {
+            return Ok(());
+        }
+        let collected = gc::collect(&self.store).map(drop);
+        collected.map_err(|error| {
+            let message = format!("remove garbage: {error}");
+            refused(ErrorClass::Internal, &message)
+        })
     }
 }
 

@@ -80,7 +80,8 @@ impl Images for Service {
             let target = target.map(|target| convert::digest(&target.digest));
             of(&call)
                 .delete(&request.name, target.transpose()?.as_ref())
-                .map_err(|error| status(&error))
+                .map_err(|error| status(&error))?;
+            call.collected(request.sync)
         };
         self.0.answer(request, delete).await
     }

@@ -38,7 +38,8 @@ impl Leases for Service {
         let delete = |call: Call, request: DeleteRequest| {
             of(&call)
                 .delete(&request.id)
-                .map_err(|error| status(&error))
+                .map_err(|error| status(&error))?;
+            call.collected(request.sync)
         };
         self.0.answer(request, delete).await
     }

@@ -27,6 +27,10 @@ use crate::snapshots::{self, SNAPSHOTTER, SnapshotError, SnapshotMounts};
 /// The most snapshots in one message of a list.
 const BLOCK: usize = 100;
 
+/// The snapshotter by which `ctr images mount` of containerd 1.6 mounts an image, whatever it
+/// was told.
+const CTR_DEFAULT: &str = "overlayfs";
+
 /// The snapshots of a store.
 #[derive(Debug)]
 pub(super) struct Service {
@@ -66,7 +70,7 @@ impl Snapshots for Service {
     ) -> Result<Response<ViewSnapshotResponse>, Status> {
         let view = |call: Call, request: ViewSnapshotRequest| {
             let new = New {
-                snapshotter: &request.snapshotter,
+                snapshotter: known(&request.snapshotter),
                 key: &request.key,
                 parent: &request.parent,
                 labels: convert::labels(request.labels),
@@ -103,7 +107,7 @@ impl Snapshots for Service {
         request: Request<RemoveSnapshotRequest>,
     ) -> Result<Response<()>, Status> {
         let remove = |call: Call, request: RemoveSnapshotRequest| {
-            let all = of(&call, &request.snapshotter)?;
+            let all = of(&call, known(&request.snapshotter))?;
             all.remove(&request.key).map_err(|error| status(&error))
         };
         self.calls.answer_about(|it| &it.key, request, remove).await
@@ -114,7 +118,7 @@ impl Snapshots for Service {
         request: Request<StatSnapshotRequest>,
     ) -> Result<Response<StatSnapshotResponse>, Status> {
         let stat = |call: Call, request: StatSnapshotRequest| {
-            let all = of(&call, &request.snapshotter)?;
+            let all = of(&call, known(&request.snapshotter))?;
             let record = all.stat(&request.key).map_err(|error| status(&error))?;
             let info = Some(message(&record));
             Ok(StatSnapshotResponse { info })
@@ -229,6 +233,14 @@ fn commit(call: &Call, request: CommitSnapshotRequest) -> Result<(), Status> {
     all.commit(&request.name, &request.key, labels)
         .map(drop)
         .map_err(|error| status(&error))
+}
+
+/// Returns the snapshotter that is meant where a snapshot is only looked at.
+fn known(name: &str) -> &str {
+    match name {
+        CTR_DEFAULT => SNAPSHOTTER,
+        other => other,
+    }
 }
 
 /// Returns the snapshots of a call's namespace.
