@@ -118,7 +118,7 @@ impl ActiveView {
         let upper = self.upper.label().display();
         let state = self.nodes.get(node).map(|node| {
             let state = node.state();
-            (state.presence, state.lower)
+            (state.presence, state.lower())
         });
         match state {
             Some((Presence::Lower | Presence::Metadata(_), Some(lower))) => {
@@ -264,7 +264,7 @@ impl ActiveView {
     fn forget(&self, node: NodeId, lookups: u64) {
         for node in self.nodes.forget(node, lookups) {
             self.directories.remove(node.id);
-            if let Some(lower) = node.state().lower.filter(|lower| *lower != NodeId::ROOT) {
+            if let Some(lower) = node.state().lower().filter(|lower| *lower != NodeId::ROOT) {
                 self.give_back(lower);
             }
         }

@@ -178,6 +178,23 @@ pub(crate) fn unshare_file_system_attributes() -> Result<(), Errno> {
     }
 }
 
+/// Has the allocator give large tables and buffers back when they are done with, and share
+/// the rest among threads. It would adapt itself to the largest that was ever freed, and
+/// hold as much for each thread.
+pub(crate) fn steady_heap() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, value) in [
+        (libc::M_MMAP_THRESHOLD, 256 * 1024),
+        (libc::M_TRIM_THRESHOLD, 512 * 1024),
+        (libc::M_ARENA_MAX, 2),
+    ] {
+        // SAFETY: mallopt sets a number that the allocator looks at.
+        unsafe {
+            libc::mallopt(parameter, value);
+        }
+    }
+}
+
 /// Gives the pages that the allocator holds and nobody uses back to the kernel.
 pub(crate) fn trim_heap() {
     #[cfg(target_env = "gnu")]

@@ -22,7 +22,7 @@ impl ActiveView {
             }
             (
                 state.presence,
-                state.lower,
+                state.lower(),
                 state.ino,
                 state.kept().is_some(),
             )
@@ -119,7 +119,7 @@ fn shown(node: &Node, attr: Attr) -> Attr {
     let state = node.state();
     // As the kernel's overlayfs shows it: nobody counts the subdirectories of several
     // layers.
-    let nlink = if node.is_directory() && state.lower.is_some() && attr.nlink > 0 {
+    let nlink = if node.is_directory() && state.lower().is_some() && attr.nlink > 0 {
         1
     } else {
         attr.nlink

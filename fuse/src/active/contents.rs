@@ -179,7 +179,7 @@ fn contents_below(node: &Node) -> Option<NodeId> {
     let state = node.state();
     match state.presence {
         Presence::Upper(_) => None,
-        Presence::Lower | Presence::Metadata(_) => state.lower,
+        Presence::Lower | Presence::Metadata(_) => state.lower(),
     }
 }
 

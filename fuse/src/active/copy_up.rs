@@ -119,7 +119,7 @@ impl ActiveView {
     }
 
     fn copy_up_file(&self, node: &Node, contents: Contents) -> Result<Inode> {
-        let lower = node.state().lower.ok_or(Error::Refused(Errno::STALE))?;
+        let lower = node.state().lower().ok_or(Error::Refused(Errno::STALE))?;
         let attr = self.lower_attr(lower)?;
         let is_regular = node.file_type == FileType::Regular;
         let without_contents = is_regular && contents == Contents::Later && attr.size > 0;
@@ -292,7 +292,7 @@ impl ActiveView {
         const CAPABILITY: &[u8] = b"security.capability";
         let (lower, presence) = {
             let state = node.state();
-            (state.lower, state.presence)
+            (state.lower(), state.presence)
         };
         let (Some(lower), Some(ino)) = (lower, presence.upper_ino()) else {
             return Err(Error::Refused(Errno::STALE));

@@ -1,5 +1,6 @@
 //! One node that the kernel knows: where its inode is, and what is open of it.
 
+use std::num::NonZeroU64;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::names::{Name, Names};
@@ -33,8 +34,8 @@ pub(super) struct State {
     pub(super) ino: Ino,
     /// What the upper has of it.
     pub(super) presence: Presence,
-    /// The node of the layers below that it is, or whose contents it has.
-    pub(super) lower: Option<NodeId>,
+    /// The number of the node of the layers below that it is, or whose contents it has.
+    lower: Option<NonZeroU64>,
     /// What there is only of a node that somebody uses, or that has lost its name.
     used: Option<Box<Used>>,
 }
@@ -105,7 +106,7 @@ impl Node {
             state: Mutex::new(State {
                 ino: found.ino,
                 presence: found.presence,
-                lower: found.lower,
+                lower: found.lower.and_then(|lower| NonZeroU64::new(lower.0)),
                 used: None,
             }),
             directory: is_directory.then(|| {
@@ -134,7 +135,7 @@ impl Node {
     /// Returns the node below where the upper has nothing of this one.
     pub(super) fn lower_alone(&self) -> Option<NodeId> {
         let state = self.state();
-        state.lower.filter(|_| state.presence == Presence::Lower)
+        state.lower().filter(|_| state.presence == Presence::Lower)
     }
 
     /// Locks what is in the directory, to read.
@@ -151,6 +152,11 @@ impl Node {
 }
 
 impl State {
+    /// Returns the node of the layers below that it is, or whose contents it has.
+    pub(super) fn lower(&self) -> Option<NodeId> {
+        self.lower.map(|lower| NodeId(lower.get()))
+    }
+
     /// Returns how many handles are open.
     pub(super) fn opens(&self) -> u32 {
         self.used.as_ref().map_or(0, |used| used.opens)

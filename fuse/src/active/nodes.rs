@@ -24,7 +24,7 @@ pub(super) struct Nodes(Mutex<Table>);
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) parent: NodeId,
-    pub(super) name: Arc<[u8]>,
+    pub(super) name: Box<[u8]>,
 }
 
 #[derive(Debug, Default)]

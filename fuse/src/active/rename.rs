@@ -103,7 +103,7 @@ impl ActiveView {
     pub(super) fn point_below(&self, node: &Node, beside: Option<&Node>) -> Result<()> {
         let (presence, lower) = {
             let state = node.state();
-            (state.presence, state.lower)
+            (state.presence, state.lower())
         };
         let goes_on = node.is_directory() || matches!(presence, Presence::Metadata(_));
         let Some(lower) = lower.filter(|_| goes_on) else {

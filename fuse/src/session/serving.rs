@@ -21,6 +21,7 @@ use crate::kernel::ring::listener::Listener;
 use crate::kernel::ring::queue::{Left, Queue, clerk};
 use crate::kernel::ring::{Rings, Share, WayBack};
 use crate::kernel::serve::{Server, Service};
+use crate::sys;
 
 /// The name of the threads that serve, at most 15 bytes (`PR_SET_NAME`).
 const THREAD_NAME: &str = "mica-serve";
@@ -50,6 +51,7 @@ impl Session {
 
     /// As [`Session::serve`]; says how requests come once the kernel has decided that.
     pub fn serve_telling(mut self, tell: impl FnOnce(Transport)) -> Result<(), MountError> {
+        sys::steady_heap();
         let mut rings = self.rings.take();
         let failed = |what| MountError::system(what, &self.mount.point);
         let event = || {

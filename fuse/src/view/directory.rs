@@ -268,10 +268,7 @@ impl Merged {
             name,
             slot: Some(slot),
             found,
-            listed: match &contributor.names {
-                Names::Packed(_) => None,
-                Names::Listing(listing) => listing.inode(slot.dentry as usize),
-            },
+            listed: contributor.listed(slot.dentry),
             is_moved: !Arc::ptr_eq(above, &self.path) && *above != self.path,
             above: Some(Arc::clone(above)),
         }))

@@ -239,9 +239,9 @@ impl View {
         if let Some(slot) = named.slot
             && let Some(parts) = directory.shared_contributors()
             && !named.is_moved
-            && real.file_type() != FileType::Directory
+            && named.listed == Some((real.device, real.attr.ino))
         {
-            return Node::named(parts, slot, real);
+            return Node::named(parts, slot);
         }
         let path = named.path();
         let place = Place::Real(named.found.layer, Arc::clone(&path));

@@ -31,8 +31,6 @@ pub(super) struct Nodes {
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     whence: Whence,
-    /// The file system and its inode number.
-    real: (u64, Ino),
     lookups: u64,
 }
 
@@ -40,6 +38,7 @@ pub(super) struct Node {
 #[derive(Clone, Debug)]
 enum Whence {
     /// It is a name of a directory, no directory itself, and has that place in the view too.
+    /// The listing has the number of its inode.
     Name(Arc<[Contributor]>, Slot),
     Told(Box<Told>),
 }
@@ -54,6 +53,8 @@ struct Told {
     /// The number of the directory that it was found in.
     parent: Ino,
     is_directory: bool,
+    /// The file system and its inode number.
+    real: (u64, Ino),
 }
 
 /// Numbers of nodes whose own is taken: a directory that is seen at two paths, of
@@ -77,11 +78,10 @@ enum Key {
 
 impl Node {
     /// Returns the node of a name in a directory of a directory layer, with one reference. It
-    /// is no directory.
-    pub(super) fn named(parts: Arc<[Contributor]>, slot: Slot, real: &RealAttr) -> Self {
+    /// is no directory, and the listing has the number of its inode.
+    pub(super) fn named(parts: Arc<[Contributor]>, slot: Slot) -> Self {
         Self {
             whence: Whence::Name(parts, slot),
-            real: (real.device, real.attr.ino),
             lookups: 1,
         }
     }
@@ -93,10 +93,10 @@ impl Node {
             path,
             parent,
             is_directory: real.file_type() == FileType::Directory,
+            real: (real.device, real.attr.ino),
         };
         Self {
             whence: Whence::Told(Box::new(told)),
-            real: (real.device, real.attr.ino),
             lookups: 1,
         }
     }
@@ -108,10 +108,10 @@ impl Node {
             path,
             parent,
             is_directory: true,
+            real: (0, Ino(0)),
         };
         Self {
             whence: Whence::Told(Box::new(told)),
-            real: (0, Ino(0)),
             lookups: 1,
         }
     }
@@ -156,7 +156,12 @@ impl Node {
     fn key(&self) -> Key {
         match &self.whence {
             Whence::Told(told) if told.is_directory => Key::Directory(Arc::clone(&told.path)),
-            _ => Key::File(self.real),
+            Whence::Told(told) => Key::File(told.real),
+            Whence::Name(parts, slot) => {
+                let part = parts.get(slot.contributor as usize);
+                let listed = part.and_then(|part| part.listed(slot.dentry));
+                Key::File(listed.unwrap_or((0, Ino(0))))
+            }
         }
     }
 }

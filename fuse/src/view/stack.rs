@@ -208,6 +208,14 @@ impl Contributor {
         }
     }
 
+    /// Returns the `st_dev` and number of the inode of a name, where a listing has them.
+    pub(super) fn listed(&self, dentry: u32) -> Option<(u64, Ino)> {
+        match &self.names {
+            Names::Packed(_) => None,
+            Names::Listing(listing) => listing.inode(dentry as usize),
+        }
+    }
+
     /// Returns where a name of a directory layer's directory is.
     pub(super) fn place_of(&self, dentry: u32) -> Result<Place> {
         let Names::Listing(listing) = &self.names else {
