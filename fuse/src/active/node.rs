@@ -209,3 +209,13 @@ pub(super) struct Found {
     pub(super) presence: Presence,
     pub(super) lower: Option<NodeId>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_nobody_uses_takes_few_bytes() {
+        assert!(size_of::<Node>() <= 80, "{}", size_of::<Node>());
+    }
+}

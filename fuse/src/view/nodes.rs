@@ -278,6 +278,11 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_a_layer_takes_few_bytes() {
+        assert!(size_of::<(NodeId, Node)>() <= 40);
+    }
+
+    #[test]
     fn memory_goes_back_with_the_last_reference() {
         let nodes = Nodes::new();
         let id = NodeId(5);
