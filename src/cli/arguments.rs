@@ -7,6 +7,7 @@ mod gc;
 mod image;
 mod lease;
 mod namespace;
+mod overlay;
 mod prune;
 mod pull;
 mod run;
@@ -22,7 +23,6 @@ use jiff::{SignedDuration, Timestamp};
 use crate::meta::Namespace;
 use crate::mounts::{AccessMode, TransportMode};
 use crate::oci::DiffId;
-use crate::overlay::Call;
 
 pub(super) use browse::BrowseArguments;
 pub(super) use check::CheckArguments;
@@ -31,6 +31,7 @@ pub(super) use gc::GcArguments;
 pub(super) use image::{ImageCommand, ImagesArguments};
 pub(super) use lease::{LeaseCommand, ResourceArguments};
 pub(super) use namespace::NamespaceCommand;
+pub(super) use overlay::OverlayArguments;
 pub(super) use prune::PruneArguments;
 pub(super) use pull::{PullArguments, UnpackArguments};
 pub(super) use run::{BundleArguments, ProcessArguments, RunArguments};
@@ -287,23 +288,6 @@ pub(super) struct UmountArguments {
     /// Take the mount away at once, also while it is used
     #[arg(short, long)]
     pub(super) lazy: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct OverlayArguments {
-    /// -o lowerdir=A:B[,upperdir=U,workdir=W][,...] DIR; `-h` alone tells more
-    #[arg(
-        value_name = "ARGUMENTS",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    arguments: Vec<OsString>,
-}
-
-impl OverlayArguments {
-    pub(super) fn call(&self) -> Call {
-        Call::of(OsString::from("mica"), self.arguments.clone())
-    }
 }
 
 #[derive(Debug, Subcommand)]

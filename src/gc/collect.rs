@@ -154,7 +154,39 @@ pub(super) fn remove_records(
     store: &Store,
     survivors: &Survivors,
 ) -> Result<Outcome<u64>, GcError> {
-    let garbage: Vec<_> = survivors
+    let garbage = garbage(survivors);
+    let commits = survivors.records.commits;
+    if garbage.is_empty() {
+        return Ok(Outcome::Done(commits));
+    }
+    let directories = Directories::new(store.root());
+    store.meta().write(|transaction| {
+        if transaction.commits()? != commits {
+            return Ok(Outcome::Changed);
+        }
+        let mut in_use = BTreeSet::new();
+        for id in garbage
+            .iter()
+            .flat_map(|g| &g.snapshots)
+            .filter_map(|s| s.id)
+        {
+            if directories.is_in_use(id)? {
+                in_use.insert(id);
+            }
+        }
+        if !in_use.is_empty() {
+            return Ok(Outcome::InUse(in_use));
+        }
+        for removals in &garbage {
+            removals.apply(transaction)?;
+        }
+        Ok(Outcome::Done(commits + 1))
+    })
+}
+
+/// Returns the records that are not marked, namespace by namespace.
+fn garbage(survivors: &Survivors) -> Vec<Removals<'_>> {
+    survivors
         .records
         .namespaces
         .iter()
@@ -186,34 +218,7 @@ pub(super) fn remove_records(
             }
         })
         .filter(|removals| !removals.is_empty())
-        .collect();
-    let commits = survivors.records.commits;
-    if garbage.is_empty() {
-        return Ok(Outcome::Done(commits));
-    }
-    let directories = Directories::new(store.root());
-    store.meta().write(|transaction| {
-        if transaction.commits()? != commits {
-            return Ok(Outcome::Changed);
-        }
-        let mut in_use = BTreeSet::new();
-        for id in garbage
-            .iter()
-            .flat_map(|g| &g.snapshots)
-            .filter_map(|s| s.id)
-        {
-            if directories.is_in_use(id)? {
-                in_use.insert(id);
-            }
-        }
-        if !in_use.is_empty() {
-            return Ok(Outcome::InUse(in_use));
-        }
-        for removals in &garbage {
-            removals.apply(transaction)?;
-        }
-        Ok(Outcome::Done(commits + 1))
-    })
+        .collect()
 }
 
 /// The records of one namespace that go.

@@ -105,14 +105,7 @@ impl Session {
             if outcome.is_ok() {
                 outcome = self.wait_for_end(&over);
             }
-            crew.dismiss();
-            desk.close();
-            if let Some(company) = &company {
-                company.dismiss();
-            }
-            announce(&over);
-            announce(&leave);
-            outcome.and(threads.join().map_err(failed("serve")))
+            outcome.and(threads.end().map_err(failed("serve")))
         })
     }
 
@@ -248,6 +241,18 @@ impl<'scope, 'env> Threads<'scope, 'env> {
     ) -> Result<(), Errno> {
         self.running.push(start(self.scope, run)?);
         Ok(())
+    }
+
+    /// Sends all away, and waits until they have ended.
+    fn end(mut self) -> Result<(), Errno> {
+        self.service.crew.dismiss();
+        self.desk.close();
+        if let Some(company) = self.service.company {
+            company.dismiss();
+        }
+        announce(self.over);
+        announce(self.leave);
+        self.join()
     }
 
     /// Waits until all have ended.
