@@ -61,8 +61,8 @@ impl Forest {
         }
     }
 
-    /// Lets trees rest ([`Forest::rest`]). The kernel is then not told that names are absent:
-    /// it would keep the directory for each that it knows of.
+    /// Lets trees rest ([`Forest::rest`]), for which it is remembered what names the kernel
+    /// knows to be absent: it keeps the directory for each.
     #[must_use]
     pub fn resting(self) -> Self {
         Self {
@@ -119,7 +119,12 @@ impl Forest {
     /// Linux can do that from 6.18 on; before, they stay open until it needs the memory.
     pub fn rest(&self) {
         if let Some(introduction) = self.introduction.get() {
-            introduction.notifier().prune(&self.numbers.unasked());
+            let notifier = introduction.notifier();
+            let (trees, numbers) = self.numbers.unasked();
+            for (directory, name) in trees.iter().flat_map(|tree| tree.take_absent()) {
+                notifier.name_changed(directory, &name);
+            }
+            notifier.prune(&numbers);
         }
     }
 
@@ -146,10 +151,13 @@ impl Forest {
                 }
                 operation => branch.answer(operation),
             },
-            Spot::Tree(planted, inner) => match planted.answer(&self.numbers, *inner, request)? {
-                Reply::Absent if self.rests => Err(Error::Refused(Errno::NOENT)),
-                reply => Ok(reply),
-            },
+            Spot::Tree(planted, inner) => {
+                let reply = planted.answer(&self.numbers, *inner, request)?;
+                if self.rests {
+                    planted.take_note(request, &reply);
+                }
+                Ok(reply)
+            }
             Spot::Nowhere => Err(Error::Refused(Errno::STALE)),
         }
     }

@@ -170,14 +170,15 @@ impl Numbers {
         Some(table.numbers_of(&trees))
     }
 
-    /// Returns the numbers of all trees that were not asked for anything since this was
-    /// called last; those of what lies deeper first.
-    pub(super) fn unasked(&self) -> Vec<NodeId> {
+    /// Returns all trees that were not asked for anything since this was called last, and
+    /// their numbers; those of what lies deeper first.
+    pub(super) fn unasked(&self) -> (Vec<Arc<Planted>>, Vec<NodeId>) {
         let table = self.table();
-        let trees = table.trees.iter();
-        let trees = trees.filter(|(_, standing)| !standing.planted.was_asked());
-        let trees = trees.map(|(number, _)| *number).collect();
-        table.numbers_of(&trees)
+        let trees = table.trees.values().map(|standing| &standing.planted);
+        let trees: Vec<_> = trees.filter(|tree| !tree.was_asked()).cloned().collect();
+        let numbers = trees.iter().map(|tree| tree.number).collect();
+        let numbers = table.numbers_of(&numbers);
+        (trees, numbers)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

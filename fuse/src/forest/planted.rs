@@ -1,7 +1,9 @@
 //! One tree of a forest: asked by its own numbers, answered for by those of the forest.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
@@ -12,6 +14,13 @@ use crate::{
     Attr, Caller, DirEntry, Entry, Error, Listing, NodeId, Operation, Reply, Request, Result, Tree,
 };
 
+/// Absent names that are remembered of a tree. One of which the kernel knows more rests only
+/// when the kernel needs the memory.
+const MOST_ABSENT: usize = 10_000;
+
+/// A name that is absent from a directory, which has a number of the forest.
+type Absent = (NodeId, Box<[u8]>);
+
 /// A tree that is open.
 #[derive(Debug)]
 pub(crate) struct Planted {
@@ -21,6 +30,8 @@ pub(crate) struct Planted {
     tree: Tree,
     is_frozen: AtomicBool,
     was_asked: AtomicBool,
+    /// What the kernel knows to be absent.
+    absent: Mutex<HashSet<Absent>>,
 }
 
 impl Planted {
@@ -31,6 +42,7 @@ impl Planted {
             tree,
             is_frozen: AtomicBool::new(false),
             was_asked: AtomicBool::new(true),
+            absent: Mutex::default(),
         }
     }
 
@@ -52,6 +64,31 @@ impl Planted {
     /// Returns whether the tree was asked for something since this was called last.
     pub(super) fn was_asked(&self) -> bool {
         self.was_asked.swap(false, Ordering::Relaxed)
+    }
+
+    /// Remembers the name that the kernel learns to be absent, if it does.
+    pub(super) fn take_note(&self, request: &Request<'_>, reply: &Reply<'_>) {
+        let (Operation::Lookup { name } | Operation::Unlink { name } | Operation::RmDir { name }) =
+            request.operation
+        else {
+            return;
+        };
+        if !matches!(reply, Reply::Absent | Reply::Done) {
+            return;
+        }
+        let mut absent = self.absent();
+        if absent.len() < MOST_ABSENT {
+            absent.insert((request.node, name.into()));
+        }
+    }
+
+    /// Returns what the kernel knows to be absent; it is to forget that.
+    pub(super) fn take_absent(&self) -> HashSet<Absent> {
+        mem::take(&mut self.absent())
+    }
+
+    fn absent(&self) -> MutexGuard<'_, HashSet<Absent>> {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the attributes of the root.
