@@ -82,10 +82,3 @@ pub fn examine(root: &Path) -> Vec<Finding> {
     findings.extend(store::examine(root));
     findings
 }
-
-/// Returns the messages of an error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let messages: Vec<String> = causes.map(ToString::to_string).collect();
-    messages.join(": ")
-}

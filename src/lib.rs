@@ -5,6 +5,7 @@ pub mod anatomy;
 pub mod api;
 pub mod apply;
 pub mod browse;
+mod causes;
 pub mod check;
 pub mod cli;
 pub mod commit;

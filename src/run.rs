@@ -36,6 +36,7 @@ use thiserror::Error;
 use crate::mounts::MountsError;
 
 pub use ids::{Ids, Range, map};
+pub(crate) use ids::{name_of, subordinate_ranges};
 pub use init::init;
 pub use plan::{Network, ProcessPlan, RunPlan, Volume, Writable};
 pub use runtime::write_bundle;

@@ -5,6 +5,7 @@ use std::io;
 use rustix::io::Errno;
 use thiserror::Error;
 
+use crate::causes::in_one_line;
 use crate::content::ContentError;
 use crate::images::ImageError;
 use crate::layers::LayerError;
@@ -69,9 +70,7 @@ impl BrowseError {
     /// Returns what the kernel is told; the log has the rest.
     pub(super) fn told(&self, path: &[u8]) -> mica_fuse::Error {
         let errno = self.errno();
-        let causes = std::iter::successors(Some(self as &dyn std::error::Error), |e| e.source());
-        let causes: Vec<String> = causes.map(ToString::to_string).collect();
-        let (path, causes) = (path.escape_ascii(), causes.join(": "));
+        let (path, causes) = (path.escape_ascii(), in_one_line(self));
         match self {
             Self::Pull(_) => tracing::error!("pull for {path}: {causes}"),
             _ if errno == Errno::IO => tracing::error!("show {path}: {causes}"),

@@ -12,11 +12,7 @@ const ROOT: &str = "rootfs";
 
 pub(super) fn run(session: Session, arguments: &BundleArguments) -> Result<(), CliError> {
     let named = resolve(&session, &arguments.what, &arguments.process)?;
-    let process = process(
-        &config(&session, &named)?,
-        &arguments.process,
-        &arguments.command,
-    )?;
+    let process = process(&config(&session, &named)?, &arguments.process)?;
     let root = arguments.directory.join(ROOT);
     publish::create_private(&root).map_err(|source| CliError::Path {
         path: root.clone(),
@@ -49,7 +45,7 @@ pub(super) fn run(session: Session, arguments: &BundleArguments) -> Result<(), C
         process,
         volumes: arguments.process.volumes.clone(),
         hostname: arguments.process.hostname.clone(),
-        network: arguments.network.into(),
+        network: arguments.process.network.into(),
         runtime: None,
         terminal: arguments.tty,
     };

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::anatomy::AnatomyError;
+use crate::causes::causes;
 use crate::check::CheckError;
 use crate::commit::CommitError;
 use crate::content::ContentError;
@@ -236,10 +237,6 @@ pub(super) fn report(error: &CliError) {
     let text = lines.join("\n") + "\n";
     // Nobody is left to be told when stderr is gone.
     drop(io::stderr().lock().write_all(text.as_bytes()));
-}
-
-fn causes(error: &CliError) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |&cause| cause.source())
 }
 
 fn is_disk_full(error: &CliError) -> bool {

@@ -61,7 +61,7 @@ pub(super) fn inner(word: &OsStr, mut words: impl Iterator<Item = OsString>) -> 
 fn start(session: Session, arguments: &RunArguments) -> Result<(), CliError> {
     let mut named = resolve(&session, &arguments.what, &arguments.process)?;
     let config = config(&session, &named)?;
-    let process = process(&config, &arguments.process, &arguments.command)?;
+    let process = process(&config, &arguments.process)?;
     let writable = make_writable(&session, arguments, &mut named)?;
     require_layers(&session, &named, false)?;
     let plan = RunPlan {
@@ -71,7 +71,7 @@ fn start(session: Session, arguments: &RunArguments) -> Result<(), CliError> {
         process,
         volumes: arguments.process.volumes.clone(),
         hostname: arguments.process.hostname.clone(),
-        network: arguments.network.into(),
+        network: arguments.process.network.into(),
         terminal: run::has_terminal(),
         runtime: arguments.runtime.clone(),
     };
@@ -151,7 +151,6 @@ pub(super) fn config(session: &Session, named: &Named) -> Result<ProcessConfig, 
 pub(super) fn process(
     config: &ProcessConfig,
     arguments: &ProcessArguments,
-    command: &[OsString],
 ) -> Result<ProcessPlan, CliError> {
     let own = |words: &[String]| words.iter().map(OsString::from).collect::<Vec<_>>();
     let (mut words, default) = match &arguments.entrypoint {
@@ -160,10 +159,10 @@ pub(super) fn process(
         Some(program) => (vec![program.clone()], Vec::new()),
         None => (own(&config.entrypoint), own(&config.cmd)),
     };
-    words.extend(if command.is_empty() {
+    words.extend(if arguments.command.is_empty() {
         default
     } else {
-        command.to_vec()
+        arguments.command.clone()
     });
     if words.is_empty() {
         return Err(RunError::NoCommand.into());

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use super::{DaemonError, failed, failed_call};
+use crate::causes::causes;
 use crate::sys;
 
 /// What a serving process says first, in one line of JSON.
@@ -76,11 +77,10 @@ pub(crate) fn let_go(log: Option<BorrowedFd<'_>>) -> Result<(), DaemonError> {
 }
 
 /// Returns an error with its causes as it is told to the command.
-pub(crate) fn describe(error: &dyn Error, hint: Option<&str>) -> Failure {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+pub(crate) fn describe(error: &(dyn Error + 'static), hint: Option<&str>) -> Failure {
     Failure {
         message: error.to_string(),
-        causes: causes.map(ToString::to_string).collect(),
+        causes: causes(error).map(ToString::to_string).collect(),
         hint: hint.map(str::to_owned),
     }
 }

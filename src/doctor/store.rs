@@ -7,7 +7,8 @@ use mica_fuse::session;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-use super::{Finding, chain};
+use super::Finding;
+use crate::causes::in_one_line;
 use crate::filter::Filter;
 use crate::images::{self, Completeness};
 use crate::layers::LayerState;
@@ -29,18 +30,18 @@ pub(super) fn examine(root: &Path) -> Vec<Finding> {
         Ok(store) => store,
         Err(error) => {
             let advice = "use another --root, or make it readable for you";
-            findings.push(Finding::bad("store", chain(&error), advice));
+            findings.push(Finding::bad("store", in_one_line(&error), advice));
             return findings;
         }
     };
     findings.push(attributes(&store));
     findings.push(match health(&store) {
         Ok(finding) => finding,
-        Err(error) => Finding::bad("store", chain(&*error), "mica check tells more"),
+        Err(error) => Finding::bad("store", in_one_line(&*error), "mica check tells more"),
     });
     findings.push(match mounts(&store) {
         Ok(finding) => finding,
-        Err(error) => Finding::bad("mounts", chain(&*error), "mica mounts tells more"),
+        Err(error) => Finding::bad("mounts", in_one_line(&*error), "mica mounts tells more"),
     });
     findings
 }

@@ -1,11 +1,11 @@
 //! User namespaces and subordinate ids: what running commands in images is better with.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Finding;
 use super::fuse::find;
+use crate::run;
 
 const SUBJECT: &str = "user namespaces";
 
@@ -61,11 +61,8 @@ pub(super) fn subordinate_ids() -> Finding {
     if uid.is_root() {
         return Finding::ok(subject, "root does not need any");
     }
-    let name = user_name(uid.as_raw());
-    let has_range = |path: &str| {
-        let text = fs::read_to_string(Path::new(path)).unwrap_or_default();
-        has_range(&text, name.as_deref(), uid.as_raw())
-    };
+    let name = run::name_of(uid.as_raw());
+    let has_range = |file| !run::subordinate_ranges(file, name.as_deref(), uid.as_raw()).is_empty();
     let user = name.clone().unwrap_or_else(|| uid.to_string());
     if !has_range("/etc/subuid") || !has_range("/etc/subgid") {
         return Finding::note(
@@ -81,46 +78,5 @@ pub(super) fn subordinate_ids() -> Finding {
             "newuidmap was not found, which maps them",
             "apt-get install uidmap",
         ),
-    }
-}
-
-/// Returns whether a line of `/etc/subuid` gives a user ids.
-fn has_range(text: &str, name: Option<&str>, uid: u32) -> bool {
-    text.lines().any(|line| {
-        let mut fields = line.split(':');
-        let user = fields.next().unwrap_or_default();
-        let count = fields
-            .nth(1)
-            .and_then(|count| count.trim().parse::<u64>().ok());
-        (Some(user) == name || user == uid.to_string()) && count.is_some_and(|count| count > 0)
-    })
-}
-
-fn user_name(uid: u32) -> Option<String> {
-    let passwd = fs::read_to_string("/etc/passwd").ok()?;
-    let uid = uid.to_string();
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == uid).then(|| name.to_owned())
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_of_a_user() {
-        for (why, text, expected) in [
-            ("by name", "other:1:5\nme:100000:65536\n", true),
-            ("by number", "1000:100000:65536", true),
-            ("of another", "meme:100000:65536", false),
-            ("an empty one", "me:100000:0", false),
-            ("no range", "me", false),
-            ("nothing", "", false),
-        ] {
-            assert_eq!(has_range(text, Some("me"), 1000), expected, "{why}");
-        }
     }
 }

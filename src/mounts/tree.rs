@@ -52,10 +52,7 @@ impl TreePlan {
         store: &Store,
         open_layers: impl FnOnce(&[LayerPlan]) -> Result<Vec<Layer>, LayerError>,
     ) -> Result<Tree, MountsError> {
-        let holds = self.hold(store)?;
-        let layers = open_layers(&self.layers)?;
-        let tree = self.build(layers).map_err(MountsError::View)?;
-        Ok(tree.holding(holds))
+        self.open_as(store, open_layers, |layers| self.build(layers))
     }
 
     /// Makes the tree of layers that are open; who calls this holds what the plan names.
@@ -72,10 +69,21 @@ impl TreePlan {
         store: &Store,
         open_layers: impl FnOnce(&[LayerPlan]) -> Result<Vec<Layer>, LayerError>,
     ) -> Result<Tree, MountsError> {
+        self.open_as(store, open_layers, |layers| {
+            DiffView::open(layers, self.options()).map(Tree::from)
+        })
+    }
+
+    fn open_as(
+        &self,
+        store: &Store,
+        open_layers: impl FnOnce(&[LayerPlan]) -> Result<Vec<Layer>, LayerError>,
+        make: impl FnOnce(Vec<Layer>) -> mica_fuse::Result<Tree>,
+    ) -> Result<Tree, MountsError> {
         let holds = self.hold(store)?;
         let layers = open_layers(&self.layers)?;
-        let diff = DiffView::open(layers, self.options()).map_err(MountsError::View)?;
-        Ok(Tree::from(diff).holding(holds))
+        let tree = make(layers).map_err(MountsError::View)?;
+        Ok(tree.holding(holds))
     }
 
     fn options(&self) -> ViewOptions {

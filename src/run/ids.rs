@@ -62,10 +62,7 @@ impl Ids {
         }
         let (uid, gid) = (uid.as_raw(), rustix::process::getegid().as_raw());
         let name = name_of(uid);
-        let ranges = |file: &str| {
-            let text = File::open(file).and_then(read_bounded).unwrap_or_default();
-            parse_ranges(&text, name.as_deref(), uid)
-        };
+        let ranges = |file| subordinate_ranges(file, name.as_deref(), uid);
         let (users, groups) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
         let has_helpers = ["newuidmap", "newgidmap"].into_iter().all(is_installed);
         if users.is_empty() || groups.is_empty() || !has_helpers {
@@ -223,7 +220,14 @@ fn is_among(id: u32, ranges: &[Range]) -> bool {
     u64::from(id) <= count
 }
 
-/// Returns the ranges of a user in `/etc/subuid` or `/etc/subgid`: `name:first:count`.
+/// Returns the ranges of a user in `/etc/subuid` or `/etc/subgid`; none where the file cannot
+/// be read.
+pub(crate) fn subordinate_ranges(file: &str, name: Option<&str>, uid: u32) -> Vec<Range> {
+    let text = File::open(file).and_then(read_bounded).unwrap_or_default();
+    parse_ranges(&text, name, uid)
+}
+
+/// Returns the ranges of a user in lines of `name:first:count`.
 fn parse_ranges(text: &str, name: Option<&str>, uid: u32) -> Vec<Range> {
     let number = uid.to_string();
     let parse = |line: &str| {
@@ -241,7 +245,7 @@ fn parse_ranges(text: &str, name: Option<&str>, uid: u32) -> Vec<Range> {
 }
 
 /// Returns the name of a user of this machine, where `/etc/passwd` has one.
-fn name_of(uid: u32) -> Option<String> {
+pub(crate) fn name_of(uid: u32) -> Option<String> {
     let text = File::open("/etc/passwd").and_then(read_bounded).ok()?;
     let number = uid.to_string();
     text.lines().find_map(|line| {
@@ -281,6 +285,8 @@ mod tests {
             ("no number", "a:x:5\na:1\na", vec![]),
             ("nothing in it", "a:100:0", vec![]),
             ("beyond the last id", "a:4294967290:100", vec![]),
+            ("of one whose name only ends so", "ba:100:5", vec![]),
+            ("nothing", "", vec![]),
         ];
         for (why, text, expected) in cases {
             assert_eq!(parse_ranges(text, Some("a"), 7), expected, "{why}");

@@ -15,6 +15,7 @@ use thiserror::Error;
 use tracing::error;
 
 use super::{Places, ViewsError, plan};
+use crate::causes::in_one_line;
 use crate::layers::{self, LayerError, LayerPlan, Layers, SharedLayers};
 use crate::meta::SnapshotId;
 use crate::mounts::TreePlan;
@@ -165,7 +166,7 @@ impl Catalog for Catalogue {
 
     fn list(&self, _path: &[u8]) -> mica_fuse::Result<Vec<(Vec<u8>, FileType)>> {
         let ids = plan::list(&self.0.places.plans()).map_err(|error| {
-            error!("list plans: {}", chain(&error));
+            error!("list plans: {}", in_one_line(&error));
             Errno::IO
         })?;
         let names = ids.into_iter().map(|id| id.to_string().into_bytes());
@@ -176,7 +177,7 @@ impl Catalog for Catalogue {
         let id = named(path).ok_or(Errno::NOENT)?;
         Ok(self.open_tree(id).map_err(|failure| {
             if !matches!(failure, TreeError::Gone) {
-                error!("show snapshot {id}: {}", chain(&failure));
+                error!("show snapshot {id}: {}", in_one_line(&failure));
             }
             failure.errno()
         })?)
@@ -186,11 +187,4 @@ impl Catalog for Catalogue {
 fn named(path: &[u8]) -> Option<SnapshotId> {
     let path = Path::new(std::str::from_utf8(path).ok()?);
     SnapshotId::named(path.to_str()?)
-}
-
-/// Returns the messages of an error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let messages: Vec<String> = causes.map(ToString::to_string).collect();
-    messages.join(": ")
 }

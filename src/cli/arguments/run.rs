@@ -19,21 +19,11 @@ pub(in crate::cli) struct RunArguments {
     /// Have a runtime of the OCI run it: crun, runc
     #[arg(long, value_name = "PROGRAM")]
     pub(in crate::cli) runtime: Option<OsString>,
-    /// Which network there is
-    #[arg(long, default_value = "host")]
-    pub(in crate::cli) network: NetworkArgument,
-    #[command(flatten)]
-    pub(in crate::cli) process: ProcessArguments,
     /// Image to run, pulled if it is not in the store; or a snapshot
     #[arg(value_name = "IMAGE|SNAPSHOT")]
     pub(in crate::cli) what: String,
-    /// What to run in the place of the image's command
-    #[arg(
-        value_name = "COMMAND",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    pub(in crate::cli) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(in crate::cli) process: ProcessArguments,
 }
 
 #[derive(Debug, Args)]
@@ -44,32 +34,25 @@ pub(in crate::cli) struct BundleArguments {
     /// Name of the new active snapshot
     #[arg(long, requires = "rw", value_name = "KEY")]
     pub(in crate::cli) key: Option<String>,
-    /// Which network there is
-    #[arg(long, default_value = "host")]
-    pub(in crate::cli) network: NetworkArgument,
     /// Give it a terminal
     #[arg(short, long)]
     pub(in crate::cli) tty: bool,
-    #[command(flatten)]
-    pub(in crate::cli) process: ProcessArguments,
     /// Image to make a bundle of, pulled if it is not in the store; or a snapshot
     #[arg(value_name = "IMAGE|SNAPSHOT")]
     pub(in crate::cli) what: String,
     /// Directory for config.json, and for the root, which is mounted in it
     #[arg(value_name = "DIR")]
     pub(in crate::cli) directory: PathBuf,
-    /// What to run in the place of the image's command
-    #[arg(
-        value_name = "COMMAND",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    pub(in crate::cli) command: Vec<OsString>,
+    #[command(flatten)]
+    pub(in crate::cli) process: ProcessArguments,
 }
 
 /// How a command is run, where that is not as the image says.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ProcessArguments {
+    /// Which network there is
+    #[arg(long, default_value = "host")]
+    pub(in crate::cli) network: NetworkArgument,
     /// Show a directory or file of this machine
     #[arg(short, long = "volume", value_name = "SRC:DST[:ro]", value_parser = volume)]
     pub(in crate::cli) volumes: Vec<Volume>,
@@ -91,6 +74,13 @@ pub(in crate::cli) struct ProcessArguments {
     /// Platform of the image [default: this machine's]
     #[arg(long, value_name = "PLATFORM")]
     pub(in crate::cli) platform: Option<Platform>,
+    /// What to run in the place of the image's command
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    pub(in crate::cli) command: Vec<OsString>,
 }
 
 /// Which network a command has.
