@@ -40,7 +40,7 @@ pub(super) enum BrowseError {
     #[error(transparent)]
     Pull(#[from] Box<PullError>),
     #[error("a pull has failed a moment ago")]
-    FailedBefore,
+    FailedBefore(Errno),
     #[error("there is nothing of that name")]
     Nothing,
 }
@@ -52,15 +52,15 @@ impl From<PullError> for BrowseError {
 }
 
 impl BrowseError {
-    fn errno(&self) -> Errno {
+    pub(super) fn errno(&self) -> Errno {
         match self {
             Self::Snapshot(SnapshotError::InUse(_))
             | Self::Tree(MountsError::Snapshot(SnapshotError::InUse(_))) => Errno::BUSY,
             Self::Snapshot(SnapshotError::NotFound(_))
             | Self::Tree(MountsError::Snapshot(SnapshotError::NotFound(_)))
             | Self::Layer(LayerError::NotFound(_))
-            | Self::Nothing
-            | Self::FailedBefore => Errno::NOENT,
+            | Self::Nothing => Errno::NOENT,
+            Self::FailedBefore(errno) => *errno,
             Self::Pull(error) if is_not_found(error) => Errno::NOENT,
             Self::Tree(MountsError::View(error)) => error.errno(),
             _ => Errno::IO,

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use super::error::BrowseError;
 use crate::images::Contents;
 use crate::meta::{ImageRecord, Namespace};
@@ -24,9 +26,9 @@ pub(super) struct Puller {
     attempts: Mutex<HashMap<String, Arc<Attempt>>>,
 }
 
-/// The attempt to pull one image; holds when it has failed.
+/// The attempt to pull one image; holds when it has failed, and with what.
 #[derive(Debug, Default)]
-struct Attempt(Mutex<Option<Instant>>);
+struct Attempt(Mutex<Option<(Instant, Errno)>>);
 
 impl Puller {
     pub(super) fn new(store: Arc<Store>, namespace: Namespace) -> Self {
@@ -86,11 +88,16 @@ impl Puller {
             Arc::clone(attempts.entry(name.to_owned()).or_default())
         };
         let mut failed = attempt.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if failed.is_some_and(|when| when.elapsed() < PATIENCE) {
-            return Err(BrowseError::FailedBefore);
+        if let Some((when, errno)) = *failed
+            && when.elapsed() < PATIENCE
+        {
+            return Err(BrowseError::FailedBefore(errno));
         }
         let outcome = work();
-        *failed = outcome.is_err().then(Instant::now);
+        *failed = outcome
+            .as_ref()
+            .err()
+            .map(|error| (Instant::now(), error.errno()));
         outcome
     }
 }

@@ -230,6 +230,13 @@ fn an_image_is_pulled_when_it_is_named() {
     let asked = registry.lines().len();
     assert!(!browsed.path(&format!("images/{host}+team+app,2")).exists());
     assert_eq!(registry.lines().len(), asked, "not tried again at once");
+
+    registry.on("HEAD /v2/team/app/manifests/3", [Answer::status(403)]);
+    registry.on("GET /v2/team/app/manifests/3", [Answer::status(403)]);
+    for time in ["at first", "not tried again"] {
+        let told = fs::metadata(browsed.path(&format!("images/{host}+team+app,3")));
+        assert_eq!(told.unwrap_err().raw_os_error(), Some(libc::EIO), "{time}");
+    }
 }
 
 #[test]
