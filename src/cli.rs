@@ -25,6 +25,7 @@ mod layer;
 mod layers;
 mod lease;
 mod mount;
+mod mounts;
 mod namespace;
 mod output;
 mod overlay;
@@ -46,7 +47,6 @@ use crate::content::Content;
 use crate::gc::collect_if_due;
 use crate::images::Images;
 use crate::meta::Namespace;
-use crate::mounts;
 use crate::overlay::{Call, SERVE_COMMAND as SERVE_OVERLAY, serve_child as serve_overlay};
 use crate::snapshots::Snapshots;
 use crate::store::Store;
@@ -97,8 +97,8 @@ pub fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let name = words.next().unwrap_or_default();
     match words.next() {
-        Some(word) if word == mounts::SERVE_COMMAND => {
-            return exit(mounts::serve_child().map_err(CliError::from));
+        Some(word) if word == crate::mounts::SERVE_COMMAND => {
+            return exit(crate::mounts::serve_child().map_err(CliError::from));
         }
         Some(word) if word == views::SERVE_COMMAND => {
             let store = words.next().unwrap_or_default();
@@ -155,7 +155,7 @@ fn run(arguments: &Arguments) -> Result<(), CliError> {
         Command::Mount(mount) => mount::run(session()?, mount),
         Command::Browse(arguments) => browse::run(session()?, arguments),
         Command::Umount(umount) => mount::umount(&session()?, umount),
-        Command::Mounts => mount::list(&session()?),
+        Command::Mounts(arguments) => mounts::run(&session()?, arguments),
         Command::Bundle(arguments) => bundle::run(session()?, arguments),
         Command::Run(arguments) => run::run(session, arguments),
         Command::Overlay(overlay) => overlay::run(&overlay.call()),

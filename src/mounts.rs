@@ -13,6 +13,7 @@ mod plan;
 mod process;
 mod record;
 mod start;
+mod statistics;
 mod stop;
 mod tree;
 
@@ -22,6 +23,7 @@ pub use child::{serve_child, serve_here};
 pub use plan::{AccessMode, MountPlan, TransportMode, UpperPlan, XattrMode};
 pub use record::{MountRecord, Records};
 pub use start::start;
+pub use statistics::{MountStatistics, RequestStatistics};
 pub use stop::stop;
 pub(crate) use tree::TreePlan;
 

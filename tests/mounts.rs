@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use mica::daemon::DaemonError;
 use mica::mounts::{
-    self, AccessMode, LayerPlan, MountPlan, MountRecord, MountsError, Records, SERVE_COMMAND,
-    TransportMode,
+    self, AccessMode, LayerPlan, MountPlan, MountRecord, MountsError, Records, RequestStatistics,
+    SERVE_COMMAND, TransportMode,
 };
 use mica_fuse::session::{self, Busy};
 use tempfile::TempDir;
@@ -28,12 +28,13 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    let tests: [(&str, Test); 8] = [
+    let tests: [(&str, Test); 9] = [
         ("it_is_listed_and_stopped", it_is_listed_and_stopped),
         (
             "the_transport_that_was_asked_for_is_listed",
             the_transport_that_was_asked_for_is_listed,
         ),
+        ("what_was_asked_can_be_read", what_was_asked_can_be_read),
         (
             "a_signal_takes_the_mount_away",
             a_signal_takes_the_mount_away,
@@ -188,6 +189,28 @@ fn the_transport_that_was_asked_for_is_listed(stage: &Stage) {
         "{usual:?}"
     );
     mounts::stop(&stage.records(), &stage.path("point"), Busy::Refuse).unwrap();
+}
+
+fn what_was_asked_can_be_read(stage: &Stage) {
+    let record = stage.mount("point");
+    for entry in fs::read_dir(stage.path("point")).unwrap() {
+        entry.unwrap().metadata().unwrap();
+    }
+    let statistics = || record.statistics().unwrap().unwrap();
+    let asked = statistics();
+    let count = |name| {
+        let named = |one: &&RequestStatistics| one.name == name;
+        asked.requests.iter().find(named).map(|one| one.count)
+    };
+    assert_eq!(count("lookup"), Some(1), "{asked:?}");
+    assert!(count("readdirplus") > Some(0), "{asked:?}");
+    assert_eq!(asked.look_ups_given_ahead, 1, "{asked:?}");
+    // The time is known a little later than the answer.
+    eventually("all requests are timed", || {
+        statistics().requests.iter().all(|one| one.mean_ns > 0)
+    });
+    mounts::stop(&stage.records(), &stage.path("point"), Busy::Refuse).unwrap();
+    assert!(record.statistics().unwrap().is_none());
 }
 
 fn a_signal_takes_the_mount_away(stage: &Stage) {

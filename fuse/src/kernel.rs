@@ -21,4 +21,4 @@ pub(crate) mod ring;
 pub(crate) mod serve;
 mod statistics;
 
-pub use statistics::Statistics;
+pub use statistics::{Counts, RequestCounts, Statistics};

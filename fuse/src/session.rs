@@ -31,8 +31,8 @@ pub use stop::StopHandle;
 pub use unmount::{Busy, unmount};
 
 use crate::Shown;
-pub use crate::kernel::Statistics;
 use crate::kernel::ring::Rings;
+pub use crate::kernel::{Counts, RequestCounts, Statistics};
 use unmount::unmount_if;
 
 /// The type of a mount of this crate in `/proc/mounts`, unless it was asked for another.
@@ -94,13 +94,14 @@ impl Session {
         };
         raise_read_ahead(device);
         let descriptor = Arc::new(agreed.descriptor);
+        let statistics = counting(&mount.point)?;
         shown.introduce(Introduction::of(&options, &descriptor));
         Ok(Self {
             shown,
             mount,
             descriptor,
             options,
-            statistics: Arc::default(),
+            statistics,
             stop,
             rings: rings.filter(|_| agreed.rings),
             resumes: false,
@@ -134,6 +135,12 @@ impl Session {
             self.mountpoint(),
         ))
     }
+}
+
+/// Begins to count.
+fn counting(point: &Path) -> Result<Arc<Statistics>, MountError> {
+    let failed = MountError::system("make a file in memory for", point);
+    Statistics::new().map(Arc::new).map_err(failed)
 }
 
 /// Returns the device of the mount that was just made.

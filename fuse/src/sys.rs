@@ -12,10 +12,12 @@ pub(crate) mod ring;
 pub(crate) mod xattrs;
 
 use std::ffi::c_void;
+use std::ops::Deref;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::from_mut;
+use std::sync::atomic::AtomicU64;
 
-use memmap2::{Mmap, MmapMut, MmapOptions};
+use memmap2::{Mmap, MmapMut, MmapOptions, MmapRaw};
 use rustix::io::Errno;
 use rustix::ioctl::{Getter, Ioctl, IoctlOutput, Opcode, Setter, ioctl, opcode};
 
@@ -48,6 +50,35 @@ pub(crate) fn map_memory(memory: BorrowedFd<'_>) -> Result<MmapMut, Errno> {
     // holds is plain bytes.
     unsafe { MmapOptions::new().map_mut(&memory) }
         .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))
+}
+
+/// Numbers in a file in memory, which other processes may have too.
+pub(crate) struct Counters {
+    map: MmapRaw,
+    count: usize,
+}
+
+impl Counters {
+    /// Maps the first so many numbers of a file that nobody can cut short (`memfd_create(2)`
+    /// with `F_SEAL_SHRINK`).
+    pub(crate) fn map(memory: BorrowedFd<'_>, count: usize) -> Result<Self, Errno> {
+        let map = MmapOptions::new()
+            .len(count * size_of::<AtomicU64>())
+            .map_raw(&memory)
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::INVAL))?;
+        Ok(Self { map, count })
+    }
+}
+
+impl Deref for Counters {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: the map begins at a page and is as long as `count` numbers; it lives as
+        // long as `self`, and its pages are there. Any bytes are numbers, and whoever else
+        // has the file changes them as another thread could.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.count) }
+    }
 }
 
 /// Makes `device`, a fresh `/dev/fuse`, a second way to the session of `session`.

@@ -6,6 +6,7 @@ mod content;
 mod gc;
 mod image;
 mod lease;
+mod mount;
 mod namespace;
 mod overlay;
 mod prune;
@@ -17,11 +18,10 @@ mod transfer;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::meta::Namespace;
-use crate::mounts::{AccessMode, TransportMode};
 use crate::oci::DiffId;
 
 pub(super) use browse::BrowseArguments;
@@ -30,6 +30,7 @@ pub(super) use content::ContentCommand;
 pub(super) use gc::GcArguments;
 pub(super) use image::{ImageCommand, ImagesArguments};
 pub(super) use lease::{LeaseCommand, ResourceArguments};
+pub(super) use mount::{MountArguments, MountsArguments, TransportArgument, UmountArguments};
 pub(super) use namespace::NamespaceCommand;
 pub(super) use overlay::OverlayArguments;
 pub(super) use prune::PruneArguments;
@@ -83,7 +84,7 @@ pub(super) enum Command {
     /// Take a mount away
     Umount(UmountArguments),
     /// List mounts
-    Mounts,
+    Mounts(MountsArguments),
     /// Run a command in the root file system of an image
     Run(RunArguments),
     /// Write a bundle for a runtime of the OCI, and mount its root
@@ -183,78 +184,6 @@ fn since(text: &str) -> Result<Timestamp, String> {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct MountArguments {
-    /// Name or digest prefix of an image, or else name of a snapshot
-    ///
-    /// A snapshot is shown read-only unless --rw is given, an active one too.
-    #[arg(value_name = "IMAGE|SNAPSHOT")]
-    pub(super) what: String,
-    /// An empty directory to mount on
-    #[arg(value_name = "DIR")]
-    pub(super) directory: PathBuf,
-    /// Mount writable
-    ///
-    /// Changes go to an active snapshot: the one that is named, or a new one on the image or
-    /// committed snapshot that is named. The snapshot stays when the mount is taken away.
-    #[arg(long)]
-    pub(super) rw: bool,
-    /// Name of the new active snapshot [default: the path of the mount point]
-    #[arg(long, requires = "rw", value_name = "KEY")]
-    pub(super) key: Option<String>,
-    /// Who checks permissions [default: enforce as root, owner otherwise]
-    #[arg(long)]
-    pub(super) access: Option<AccessArgument>,
-    /// How requests come from the kernel
-    #[arg(long, default_value = "auto")]
-    pub(super) transport: TransportArgument,
-    /// Serve in this process until the mount is taken away
-    #[arg(long)]
-    pub(super) foreground: bool,
-}
-
-/// How requests come from the kernel.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum TransportArgument {
-    /// As is fastest on this machine, of what is known to hold
-    Auto,
-    /// FUSE over `io_uring`, where the kernel has it enabled; otherwise as poll
-    Ring,
-    /// From /dev/fuse, kept awake during runs of requests
-    Poll,
-    /// From /dev/fuse, asleep until a request comes
-    Block,
-}
-
-impl From<TransportArgument> for TransportMode {
-    fn from(argument: TransportArgument) -> Self {
-        match argument {
-            TransportArgument::Auto => Self::Auto,
-            TransportArgument::Ring => Self::Ring,
-            TransportArgument::Poll => Self::Poll,
-            TransportArgument::Block => Self::Block,
-        }
-    }
-}
-
-/// Who checks permissions in a mount.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum AccessArgument {
-    /// Nobody: the one user who reaches the mount may read everything
-    Owner,
-    /// The kernel, by owners and modes
-    Enforce,
-}
-
-impl From<AccessArgument> for AccessMode {
-    fn from(argument: AccessArgument) -> Self {
-        match argument {
-            AccessArgument::Owner => Self::Owner,
-            AccessArgument::Enforce => Self::Enforce,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
 pub(super) struct DiffArguments {
     /// Name of an image or snapshot; alone, what it has changed in the one below is listed
     #[arg(value_name = "IMAGE|SNAPSHOT")]
@@ -278,16 +207,6 @@ pub(super) struct LayersArguments {
     /// Print commands to their ends
     #[arg(long)]
     pub(super) full: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct UmountArguments {
-    /// The mount point
-    #[arg(value_name = "DIR")]
-    pub(super) directory: PathBuf,
-    /// Take the mount away at once, also while it is used
-    #[arg(short, long)]
-    pub(super) lazy: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,14 +5,13 @@ use std::path::{Path, absolute};
 use mica_fuse::session::{self, Busy};
 
 use super::arguments::{MountArguments, UmountArguments};
-use super::output::time;
 use super::pull::in_runtime;
 use super::snapshot::kept;
 use super::{CliError, Session};
 use crate::images::{Contents, ImageError};
 use crate::layers::LayerPlan;
 use crate::meta::{ImageRecord, Kind};
-use crate::mounts::{self, AccessMode, MountPlan, MountRecord, MountsError, Records};
+use crate::mounts::{self, AccessMode, MountPlan, MountsError, Records};
 use crate::oci::{DiffId, Platform};
 use crate::pull::{Observer, Unpack, mend, unpack};
 use crate::registry;
@@ -192,31 +191,6 @@ pub(super) fn umount(session: &Session, arguments: &UmountArguments) -> Result<(
     )?)
 }
 
-pub(super) fn list(session: &Session) -> Result<(), CliError> {
-    let records = Records::at(session.store.mounts()).list()?;
-    session.output.records(
-        &records,
-        [
-            "MOUNT POINT",
-            "SOURCE",
-            "MODE",
-            "TRANSPORT",
-            "MOUNTED",
-            "PROCESS",
-        ],
-        |record| {
-            [
-                record.mountpoint.display().to_string(),
-                source(record),
-                if record.is_writable() { "rw" } else { "ro" }.to_owned(),
-                record.transport.name().to_owned(),
-                time(record.created),
-                record.pid.to_string(),
-            ]
-        },
-    )
-}
-
 /// Finds an image by any of its names, or a snapshot by its whole name.
 pub(super) fn resolve(session: &Session, what: &str) -> Result<Named, CliError> {
     resolve_for(session, what, &Platform::host())
@@ -260,12 +234,4 @@ pub(super) fn absolute_path(path: &Path) -> Result<std::path::PathBuf, CliError>
         path: path.to_owned(),
         source,
     })
-}
-
-fn source(record: &MountRecord) -> String {
-    if record.browse.is_some() {
-        return record.store.display().to_string();
-    }
-    let name = record.image.as_ref().or(record.snapshot.as_ref());
-    name.cloned().unwrap_or_else(|| "-".to_owned())
 }

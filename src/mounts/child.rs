@@ -1,7 +1,7 @@
 //! The serving process's side: from the plan to the end of the mount.
 
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -112,6 +112,7 @@ fn mount(plan: &MountPlan, telling: Telling) -> Result<Served, MountsError> {
         store: plan.store.clone(),
         pid: process.pid,
         pid_start_time: process.start_time,
+        statistics_descriptor: Some(session.statistics().descriptor().as_raw_fd()),
         created: Timestamp::now(),
         log: (telling == Telling::LogFile).then(|| records.log(session.mountpoint())),
     };

@@ -45,6 +45,9 @@ pub struct MountRecord {
     pub pid: u32,
     /// When that process started, in ticks since the boot: tells it from later ones.
     pub pid_start_time: u64,
+    /// The descriptor in that process of what it counts; `None` with earlier versions.
+    #[serde(default)]
+    pub statistics_descriptor: Option<i32>,
     /// When it was mounted.
     pub created: Timestamp,
     /// The file of its warnings and errors; `None` where they go to a terminal.

@@ -201,6 +201,12 @@ fn operation<'a>(code: u32, body: &mut Body<'a>) -> Option<Operation<'a>> {
         opcode::IOCTL => files::ioctl(body),
         opcode::OPENDIR => Some(Operation::OpenDir),
         opcode::RELEASEDIR | opcode::FLUSH => Some(Operation::Nothing),
+        // All that it tells beside GETATTR is a time of birth. Refused once, it is not asked
+        // again; answered, whoever wants that time too, as every program in Rust does, would
+        // ask for each file although the kernel has the rest.
+        opcode::STATX => Some(Operation::Unknown {
+            opcode: opcode::STATX,
+        }),
         unknown => Some(Operation::Unknown { opcode: unknown }),
     }
 }

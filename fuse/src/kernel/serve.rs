@@ -101,7 +101,7 @@ impl<'s> Server<'s> {
         loop {
             match self.device.take(&mut self.buffer)? {
                 Taken::Message(length) => {
-                    if self.answer(length, false)? == Next::Leave {
+                    if self.attend(length, false, Instant::now())? == Next::Leave {
                         return Ok(true);
                     }
                 }
@@ -134,7 +134,7 @@ impl<'s> Server<'s> {
                     self.pace.request(now);
                     let caller = self.buffer.get(..length).and_then(caller_of);
                     self.caller.request(now, caller.unwrap_or(0));
-                    self.answer(length, true)?
+                    self.attend(length, true, now)?
                 }
                 Taken::Nothing => self.sleep()?,
                 Taken::Gone => Next::Leave,
@@ -192,9 +192,17 @@ impl<'s> Server<'s> {
         })
     }
 
+    /// Answers a message that was taken at `start`.
+    fn attend(&mut self, length: usize, has_watch: bool, start: Instant) -> Result<Next, Errno> {
+        let opcode = self.buffer.get(..length).and_then(opcode_of).unwrap_or(0);
+        self.service.statistics.count(opcode);
+        let next = self.answer(length, has_watch);
+        self.service.statistics.took(opcode, start.elapsed());
+        next
+    }
+
     fn answer(&mut self, length: usize, mut has_watch: bool) -> Result<Next, Errno> {
         let bytes = self.buffer.get(..length).unwrap_or_default();
-        self.service.statistics.count(opcode_of(bytes).unwrap_or(0));
         let question = match decode(bytes) {
             Ok(Message::Ask(question)) => question,
             Ok(Message::Forget(nodes)) => {
@@ -227,6 +235,7 @@ impl<'s> Server<'s> {
             has_watch = false;
         }
         let answer = route.answer(&question.request);
+        let answer = answer.map(|reply| self.service.statistics.watch(reply));
         let Some(data) = encode(&question, answer, route.timeout().into(), &mut self.head) else {
             return Ok(stay(has_watch));
         };

@@ -25,7 +25,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
-use super::{Device, MountError, MountOptions, Mounted, Session, stop};
+use super::{Device, MountError, MountOptions, Mounted, Session, counting, stop};
 use crate::Tree;
 
 /// The first bytes of a message; what follows depends on them.
@@ -77,6 +77,7 @@ impl Session {
             return Err(MountError::NotTransferable { point });
         }
         let stop = stop::Stop::new().map_err(MountError::system("make a pipe", &point))?;
+        let statistics = counting(&point)?;
         Ok(Self {
             shown: tree.into(),
             mount: Mounted {
@@ -90,7 +91,7 @@ impl Session {
                 held: true,
                 ..options.clone()
             },
-            statistics: Arc::default(),
+            statistics,
             stop,
             rings: None,
             resumes: true,

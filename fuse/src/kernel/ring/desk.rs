@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
@@ -33,6 +34,8 @@ pub(crate) struct Job<'m> {
     pub(crate) slot: Slot<'m>,
     /// The number of the tray that it goes to.
     pub(crate) tray: usize,
+    /// When it came.
+    pub(crate) since: Instant,
 }
 
 /// What is answered and goes back to one thread.

@@ -182,16 +182,19 @@ impl<'s> Queue<'s> {
 
     fn serve(&mut self, mut slot: Slot<'s>) {
         self.requests += 1;
-        if let Some(header) = slot.in_header() {
-            self.service.statistics.count(header.opcode);
-            self.caller.request(Instant::now(), header.pid);
-        }
+        let since = Instant::now();
+        let header = slot.in_header();
+        let opcode = header.map_or(0, |header| header.opcode);
+        self.service.statistics.count(opcode);
+        self.caller
+            .request(since, header.map_or(0, |header| header.pid));
         self.take_note(&slot);
         if answer(self.service, &mut slot, &mut self.head, Wait::Refuse) {
+            self.service.statistics.took(opcode, since.elapsed());
             self.commit(slot);
         } else {
             let tray = self.number;
-            self.desk.hand_in(Job { slot, tray });
+            self.desk.hand_in(Job { slot, tray, since });
         }
     }
 
@@ -245,7 +248,9 @@ impl<'s> Queue<'s> {
 pub(crate) fn clerk<'s>(service: &'s Service<'s>, desk: &Desk<'s>) {
     let mut head = Vec::new();
     while let Some(mut job) = desk.next() {
+        let opcode = job.slot.in_header().map_or(0, |header| header.opcode);
         answer(service, &mut job.slot, &mut head, Wait::Allow);
+        service.statistics.took(opcode, job.since.elapsed());
         desk.hand_back(job);
     }
 }
@@ -281,6 +286,7 @@ fn answer(service: &Service<'_>, slot: &mut Slot<'_>, head: &mut Vec<u8>, wait: 
     }
     let (unique, node) = (question.unique, question.request.node);
     let answer = route.answer(&question.request);
+    let answer = answer.map(|reply| service.statistics.watch(reply));
     let data = encode(&question, answer, route.timeout().into(), head);
     let Some(data) = data else {
         encode_done(unique, head);
