@@ -9,6 +9,7 @@
 //! for all that a pull has published.
 
 mod remove;
+mod rounds;
 mod tmp;
 
 use std::fs::{self, DirBuilder, File};
@@ -21,6 +22,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 pub(crate) use remove::remove_tree;
+pub(crate) use rounds::Rounds;
 pub(crate) use tmp::{discard, set_aside, sweep_tmp};
 
 /// What a publication found at the destination.
@@ -98,14 +100,29 @@ pub(crate) fn file(file: &File, from: &Path, destination: &Path) -> io::Result<(
 
 /// Writes a small file so that it has either the old or the new content.
 pub(crate) fn write_file(destination: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = parent_of(destination);
-    create_private(parent)?;
-    let from = parent.join(format!(".{}", unique_name()));
+    create_private(parent_of(destination))?;
+    write_with(destination, bytes, |file, from| {
+        self::file(file, from, destination)?;
+        sync_directory(parent_of(destination))
+    })
+}
+
+/// As [`write_file`], but leaves it to the caller to bring the file to the disk.
+pub(crate) fn write_file_for_now(destination: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(destination, bytes, |_, from| fs::rename(from, destination))
+}
+
+/// Writes a file of another name beside the destination and has it published.
+fn write_with(
+    destination: &Path,
+    bytes: &[u8],
+    publish: impl FnOnce(&File, &Path) -> io::Result<()>,
+) -> io::Result<()> {
+    let from = parent_of(destination).join(format!(".{}", unique_name()));
     let write = || {
         let mut file = File::create_new(&from)?;
         file.write_all(bytes)?;
-        self::file(&file, &from, destination)?;
-        sync_directory(parent)
+        publish(&file, &from)
     };
     write().inspect_err(|_| drop(fs::remove_file(&from)))
 }

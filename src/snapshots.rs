@@ -21,12 +21,15 @@ mod proxied;
 mod select;
 mod usage;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::events::Event;
 use crate::labels;
 use crate::layers::Layers;
 use crate::meta::{Kind, Labels, Meta, Namespace, SnapshotId, SnapshotRecord, Transaction, Usage};
+use crate::publish::Rounds;
 use crate::store::Store;
 use crate::views::Views;
 
@@ -58,6 +61,7 @@ pub struct Snapshots {
     layers: Layers,
     directories: Directories,
     views: Views,
+    syncs: Arc<Rounds<()>>,
     namespace: Namespace,
 }
 
@@ -69,6 +73,7 @@ impl Snapshots {
             layers: store.layers(),
             directories: Directories::new(store.root()),
             views: store.views().clone(),
+            syncs: store.syncs(),
             namespace,
         }
     }
@@ -115,21 +120,27 @@ impl Snapshots {
         self.views.freeze(id)?;
         let hold = self.directories.hold_alone(key, id)?;
         let (kept, usage) = self.outcome(&active, id)?;
-        if active.layer.is_some() {
-            self.layers.sync()?;
-        }
-        if kept.is_some() {
-            self.directories.sync(id)?;
-        }
+        let now = Timestamp::now();
         let committed = SnapshotRecord {
             name: name.to_owned(),
             kind: Kind::Committed,
             id: kept,
             usage: Some(usage),
             labels,
+            created: now,
+            updated: now,
             ..active.clone()
         };
-        let committed = self.record_commit(&active, &committed)?;
+        let before = self.directories.description(id);
+        self.describe(&committed)?;
+        self.make_durable(&committed)
+            .and_then(|()| self.record_commit(&active, &committed))
+            .inspect_err(|_| {
+                if let Some(before) = before {
+                    // What it says now is told by nobody but it.
+                    drop(self.directories.describe(&before));
+                }
+            })?;
         if kept.is_none() {
             self.directories.retire(id)?;
         }
@@ -137,12 +148,24 @@ impl Snapshots {
         Ok(committed)
     }
 
+    /// Brings to the disk what a snapshot consists of, before its record says that it is
+    /// committed.
+    fn make_durable(&self, committed: &SnapshotRecord) -> Result<(), SnapshotError> {
+        if committed.layer.is_some() {
+            self.layers.sync()?;
+        }
+        if committed.id.is_some() {
+            self.directories.sync(&self.syncs)?;
+        }
+        Ok(())
+    }
+
     /// Puts a committed snapshot in the place of the active one whose directory is held.
     fn record_commit(
         &self,
         active: &SnapshotRecord,
         committed: &SnapshotRecord,
-    ) -> Result<SnapshotRecord, SnapshotError> {
+    ) -> Result<(), SnapshotError> {
         let key = &active.name;
         self.meta.write(|transaction| {
             self.check_free(transaction, &committed.name)?;
@@ -154,24 +177,17 @@ impl Snapshots {
             if found.layer != active.layer {
                 return Err(SnapshotError::InUse(key.clone()));
             }
-            let now = Timestamp::now();
-            let record = SnapshotRecord {
-                created: now,
-                updated: now,
-                ..committed.clone()
-            };
-            self.describe(&record)?;
             transaction.remove::<SnapshotRecord>(&self.namespace, key)?;
-            transaction.put(&self.namespace, &record.name, &record)?;
+            transaction.put(&self.namespace, &committed.name, committed)?;
             transaction.publish(
                 &self.namespace,
                 Event::SnapshotCommit {
                     key: key.clone(),
-                    name: record.name.clone(),
+                    name: committed.name.clone(),
                     snapshotter: SNAPSHOTTER.to_owned(),
                 },
             );
-            Ok(record)
+            Ok(())
         })
     }
 

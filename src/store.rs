@@ -28,7 +28,7 @@ use crate::content::Content;
 use crate::events::Events;
 use crate::layers::Layers;
 use crate::meta::{Kept, Meta};
-use crate::publish;
+use crate::publish::{self, Rounds};
 use crate::views::Views;
 
 pub(crate) use listing::entries;
@@ -86,6 +86,7 @@ pub struct Store {
     locks: Locks,
     views: Views,
     kept: Arc<Kept>,
+    syncs: Arc<Rounds<()>>,
     _shared: FileLock,
 }
 
@@ -120,6 +121,7 @@ impl Store {
         Ok(Self {
             views: Views::of_store(&root),
             kept: Arc::default(),
+            syncs: Arc::default(),
             root,
             locks,
             _shared: shared,
@@ -172,6 +174,11 @@ impl Store {
     /// Returns the events.
     pub fn events(&self) -> Events {
         Events::new(&self.root, self.locks.clone())
+    }
+
+    /// Returns the rounds in which the whole file system of the store is synced.
+    pub(crate) fn syncs(&self) -> Arc<Rounds<()>> {
+        Arc::clone(&self.syncs)
     }
 
     /// Returns the views of the snapshots.

@@ -16,13 +16,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::database::Database;
 use super::journal::{End, Journal, Records};
 use super::transaction::{Changes, Transaction};
 use super::{Meta, MetaError, commits, count, failed};
-use crate::publish;
+use crate::publish::{self, Rounds};
 use crate::store::FileLock;
 
 /// How long the database stays open unused.
@@ -38,8 +39,7 @@ pub(crate) struct Kept {
     is_on: AtomicBool,
     open: Mutex<Option<Open>>,
     opened: Condvar,
-    rounds: Mutex<Rounds>,
-    round_over: Condvar,
+    rounds: Rounds<Waiting>,
 }
 
 /// A database that is open, with all that the journal has.
@@ -56,17 +56,11 @@ pub(super) struct Open {
     pub(super) _lock: FileLock,
 }
 
-/// What is to be on the disk, and how far that is.
+/// What is to be on the disk.
 #[derive(Debug, Default)]
-struct Rounds {
-    /// The number of the next round; those who come now take part in it.
-    next: u64,
-    /// The round that is under way.
-    running: Option<u64>,
-    /// The last round that has failed, and why.
-    failed: Option<(u64, io::ErrorKind)>,
+struct Waiting {
     journals: Vec<Arc<File>>,
-    /// Directories whose entries come before the journal.
+    /// Directories whose entries the journal names.
     directories: BTreeSet<PathBuf>,
 }
 
@@ -111,56 +105,40 @@ impl Kept {
         }
     }
 
-    /// Waits until what was written is on the disk: first the entries of directories, then the
+    /// Waits until what was written is on the disk: the entries of directories, and the
     /// journal.
     pub(super) fn make_durable(
         &self,
         journal: Arc<File>,
         directories: BTreeSet<PathBuf>,
     ) -> io::Result<()> {
-        let mut rounds = self.rounds();
-        if !rounds
-            .journals
-            .iter()
-            .any(|known| Arc::ptr_eq(known, &journal))
-        {
-            rounds.journals.push(journal);
-        }
-        rounds.directories.extend(directories);
-        let mine = rounds.next;
-        while rounds.running.is_some() {
-            rounds = self
-                .round_over
-                .wait(rounds)
-                .unwrap_or_else(PoisonError::into_inner);
-            if rounds.next > mine && rounds.running != Some(mine) {
-                return match rounds.failed {
-                    Some((failed, kind)) if failed >= mine => Err(kind.into()),
-                    _ => Ok(()),
-                };
+        let add = |waiting: &mut Waiting| {
+            let mut known = waiting.journals.iter();
+            if !known.any(|known| Arc::ptr_eq(known, &journal)) {
+                waiting.journals.push(journal);
             }
-        }
-        rounds.next = mine + 1;
-        rounds.running = Some(mine);
-        let journals = std::mem::take(&mut rounds.journals);
-        let directories = std::mem::take(&mut rounds.directories);
-        drop(rounds);
-        let outcome = sync_directories(&directories).and_then(|()| {
-            let mut journals = journals.iter();
-            journals.try_for_each(|journal| journal.sync_data())
-        });
-        let mut rounds = self.rounds();
-        rounds.running = None;
-        if let Err(error) = &outcome {
-            rounds.failed = Some((mine, error.kind()));
-        }
-        drop(rounds);
-        self.round_over.notify_all();
-        outcome
+            waiting.directories.extend(directories);
+        };
+        self.rounds.join(add, |waiting| waiting.sync())
     }
+}
 
-    fn rounds(&self) -> MutexGuard<'_, Rounds> {
-        self.rounds.lock().unwrap_or_else(PoisonError::into_inner)
+impl Waiting {
+    /// Syncs directories and journals at once, which takes hardly longer than one of them. File
+    /// systems with a log of their own have the entries on the disk first, as they were made
+    /// first; elsewhere a crash may leave a record that nobody was told of without its directory.
+    fn sync(&self) -> io::Result<()> {
+        let sync_journals = || self.journals.iter().try_for_each(|file| file.sync_data());
+        if self.directories.is_empty() {
+            return sync_journals();
+        }
+        thread::scope(|scope| {
+            let directories = scope.spawn(|| sync_directories(&self.directories));
+            let journals = sync_journals();
+            let directories = directories.join();
+            directories.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))?;
+            journals
+        })
     }
 }
 

@@ -1,8 +1,10 @@
 //! Descriptions: `snapshots/<id>/info` says which snapshot a directory is of.
 //!
 //! What was written to a snapshot is nowhere else, so that its directory has to be enough
-//! to find it again when the records are lost. A description is on the disk before the
-//! record is. It is read by `mica check` alone; where the two differ, the record counts.
+//! to find it again when the records are lost. A description is written before the record
+//! is, and is on the disk as soon as the contents of a committed snapshot are. It is read by
+//! `mica check`, which makes it again where it was lost, and by who knows no more than a
+//! directory; where the two differ, the record counts.
 
 use std::fs;
 use std::io;
@@ -51,7 +53,7 @@ impl Directories {
             return Ok(());
         };
         let path = self.path(id).join(INFO);
-        let write = || publish::write_file(&path, &description.encode()?);
+        let write = || publish::write_file_for_now(&path, &description.encode()?);
         write().map_err(failed("write", &path))
     }
 

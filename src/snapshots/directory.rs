@@ -8,9 +8,13 @@
 //! A directory is made under `tmp/` and published before the record that names it;
 //! at removal the record goes first. So one without a record is garbage, and a record
 //! without one is damage.
+//!
+//! The name of a new directory is on the disk when the transaction of its record ends. There is
+//! nothing in it yet that could be lost; what is written to it is on the disk when the
+//! snapshot is committed, before the record says so.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +23,7 @@ use rustix::io::Errno;
 use super::describe::{Description, INFO};
 use super::{SnapshotError, usage};
 use crate::meta::{Kind, Namespace, SnapshotCounter, SnapshotId, Transaction, Usage};
-use crate::publish::{self, Published, Staging};
+use crate::publish::{self, Published, Rounds, Staging};
 use crate::store::{self, FileLock};
 
 const FS: &str = "fs";
@@ -86,9 +90,7 @@ impl Directories {
         let staging = Staging::directory(&self.tmp).map_err(failed("create", &self.tmp))?;
         let fill = || {
             File::create_new(staging.path().join(LOCK))?;
-            let mut info = File::create_new(staging.path().join(INFO))?;
-            info.write_all(&description.encode()?)?;
-            info.sync_all()?;
+            fs::write(staging.path().join(INFO), description.encode()?)?;
             if description.record.kind == Kind::Active {
                 // As overlayfs has it: nobody but root need enter.
                 make(&staging.path().join(WORK), 0o711)?;
@@ -100,8 +102,7 @@ impl Directories {
                 chown(&fs, Some(top.uid), Some(top.gid))?;
                 fs::set_permissions(&fs, fs::Permissions::from_mode(top.mode))?;
             }
-            publish::sync_directory(&fs)?;
-            publish::sync_directory(staging.path())
+            Ok(())
         };
         fill().map_err(failed("fill", staging.path()))?;
         Ok(staging)
@@ -166,11 +167,12 @@ impl Directories {
         usage::measure(&fs).map_err(failed_call("measure", &fs))
     }
 
-    /// Waits until all that was written to the file system of a tree is on the disk.
-    pub(super) fn sync(&self, id: SnapshotId) -> Result<(), SnapshotError> {
-        let fs = self.fs(id);
-        let sync = || rustix::fs::syncfs(File::open(&fs)?).map_err(io::Error::from);
-        sync().map_err(failed("sync", &fs))
+    /// Waits until all that was written to the file system of the directories is on the disk,
+    /// in a round with others.
+    pub(super) fn sync(&self, rounds: &Rounds<()>) -> Result<(), SnapshotError> {
+        let sync = |()| Ok(rustix::fs::syncfs(File::open(&self.root)?)?);
+        let synced = rounds.join(|()| (), sync);
+        synced.map_err(failed("sync", &self.root))
     }
 
     /// Returns the first part that the directory of a snapshot lacks.
