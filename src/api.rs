@@ -21,6 +21,7 @@ mod streams;
 mod transfer;
 mod version;
 mod views;
+mod way;
 
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ use crate::containerd::Containerd;
 use crate::store::Store;
 
 pub use introspection::Identity;
+pub use way::Way;
 
 /// The most bytes of one message, as containerd has it.
 const MESSAGE_LIMIT: usize = 16 << 20;

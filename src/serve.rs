@@ -40,6 +40,12 @@ pub enum ServeError {
         /// The store or the socket.
         path: PathBuf,
     },
+    /// What clients are told of files is text, and the path of the store is not.
+    #[error("the path of the store, {}, is not UTF-8", path.display())]
+    NotText {
+        /// The store.
+        path: PathBuf,
+    },
     /// The socket or a file of the server could not be made.
     #[error("{operation} {}", path.display())]
     Io {
@@ -71,6 +77,7 @@ impl ServeError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Served { .. } => Some("one server at a time serves a store"),
+            Self::NotText { .. } => Some("move the store, or name it by a path that is UTF-8"),
             _ => None,
         }
     }
@@ -97,6 +104,11 @@ pub async fn serve(
     containerd: Option<&Path>,
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
+    if store.root().to_str().is_none() {
+        return Err(ServeError::NotText {
+            path: store.root().to_owned(),
+        });
+    }
     let only = store.locks().exclusive_in_a_moment(&LockName::Server)?;
     let _only = only.ok_or_else(|| ServeError::Served {
         path: store.root().to_owned(),

@@ -38,12 +38,12 @@ use crate::mounts::TreePlan;
 use crate::publish;
 use crate::store::{LockError, StoreError};
 
-pub(crate) use child::serve_child;
+pub use child::serve_child;
 use link::{Heard, Link, Order};
 use plan::Written;
 
 /// The command of the executable that serves the views of a store; not for people.
-pub(crate) const SERVE_COMMAND: &str = "serve-views";
+pub const SERVE_COMMAND: &str = "serve-views";
 
 /// Why a view could not be shown or taken away.
 #[derive(Debug, Error)]

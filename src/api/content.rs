@@ -1,8 +1,8 @@
 //! Blobs.
 
+mod read;
 mod write;
 
-use std::io::Read as _;
 use std::pin::Pin;
 
 use mica_proto::content::content_server::Content;
@@ -12,8 +12,7 @@ use mica_proto::content::{
     ReadContentResponse, Status as IngestMessage, StatusRequest, StatusResponse, UpdateRequest,
     UpdateResponse, WriteContentRequest, WriteContentResponse,
 };
-use mica_proto::prost::bytes::Bytes;
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -26,8 +25,6 @@ use crate::meta::ContentRecord;
 
 /// The most blobs in one message of a list.
 const BLOCK: usize = 100;
-/// Bytes in one message of a blob that is read.
-const CHUNK: usize = 1 << 20;
 /// Messages that may wait for the client.
 const AHEAD: usize = 4;
 
@@ -105,10 +102,10 @@ impl Content for Service {
         let call = self.0.call(&request)?;
         let request = request.into_inner();
         let (answers, stream) = mpsc::channel(AHEAD);
-        tokio::task::spawn_blocking(move || {
-            if let Err(status) = read(&call, &request, &answers) {
+        tokio::spawn(async move {
+            if let Err(status) = read::run(call, request, &answers).await {
                 // The client has gone if nobody takes it.
-                drop(answers.blocking_send(Err(status)));
+                drop(answers.send(Err(status)).await);
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
@@ -167,36 +164,6 @@ impl Content for Service {
 
 fn of(call: &Call) -> Blobs {
     Blobs::new(&call.store, call.namespace.clone())
-}
-
-/// Sends the bytes of a blob, until the end or until nobody takes them.
-fn read(
-    call: &Call,
-    request: &ReadContentRequest,
-    answers: &Sender<Result<ReadContentResponse, Status>>,
-) -> Result<(), Status> {
-    let digest = convert::digest(&request.digest)?;
-    let mut offset = convert::unsigned(request.offset, "offset")?;
-    let length = u64::try_from(request.size).ok().filter(|size| *size > 0);
-    let mut blob = of(call)
-        .read(&digest, offset, length)
-        .map_err(|error| status(&error))?;
-    loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let read = blob.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
-        let count = read.map_err(|error| Status::internal(format!("read {digest}: {error}")))?;
-        if count == 0 {
-            return Ok(());
-        }
-        let answer = ReadContentResponse {
-            offset: convert::size(offset),
-            data: Bytes::from(chunk),
-        };
-        if answers.blocking_send(Ok(answer)).is_err() {
-            return Ok(());
-        }
-        offset += count as u64;
-    }
 }
 
 fn message(record: &ContentRecord) -> Info {

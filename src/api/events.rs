@@ -55,12 +55,18 @@ impl Events for Service {
             .from_now()
             .map_err(|error| failed(&error))?;
         let (events, stream) = mpsc::channel(AHEAD);
-        tokio::task::spawn_blocking(move || {
+        // A thread of its own, as it may be there for days: those of other calls are counted.
+        let thread = std::thread::Builder::new().name("mica-events".to_owned());
+        let spawned = thread.spawn(move || {
             if let Err(error) = follow(follower, &filter, &events) {
                 // The client has gone if nobody takes it.
                 drop(events.blocking_send(Err(failed(&error))));
             }
         });
+        spawned.map_err(|error| {
+            let message = format!("follow the events: {error}");
+            refused(ErrorClass::Unavailable, &message)
+        })?;
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }

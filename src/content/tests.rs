@@ -1,10 +1,12 @@
-//! Ingests of pulls: what is published, what is kept and what is thrown away.
+//! Ingests of pulls: what is published, what is kept and what is thrown away. The contract of
+//! the content service is in `tests/contract`.
 
-mod contract;
+use std::io::Read as _;
 
 use super::*;
+use crate::events::Event;
 use crate::filter::Filter;
-use crate::meta::Namespace;
+use crate::meta::{Labels, Namespace};
 use crate::oci::MediaType;
 use crate::store::Store;
 
@@ -121,4 +123,43 @@ fn a_document_is_verified_on_both_ways() {
         content.read(&descriptor.digest, 9),
         Err(ContentError::Digest { .. })
     ));
+}
+
+#[test]
+fn other_algorithms() {
+    let (_dir, store) = store();
+    let digest = crate::oci::Algorithm::Sha512.digest(b"long");
+    for (namespace, expected) in [("default", None), ("other", Some(&digest))] {
+        let blobs = Blobs::new(&store, namespace.parse().unwrap());
+        let mut writer = blobs.writer("long", 0, expected).unwrap();
+        if writer.offset() == 0 {
+            writer.write(b"long").unwrap();
+        }
+        writer.commit(4, Some(&digest), Labels::new()).unwrap();
+        let mut text = String::new();
+        let mut reader = blobs.read(&digest, 0, None).unwrap();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "long", "{namespace}");
+    }
+}
+
+#[test]
+fn changes_are_told() {
+    let (_dir, store) = store();
+    let blobs = Blobs::new(&store, Namespace::default());
+    let mut writer = blobs.writer("told", 0, None).unwrap();
+    writer.write(b"told").unwrap();
+    let digest = writer.commit(0, None, Labels::new()).unwrap().digest;
+    blobs.delete(&digest).unwrap();
+    let created = Event::ContentCreate {
+        digest: digest.clone(),
+        size: 4,
+    };
+    let mut follower = store.events().from_oldest().unwrap();
+    let envelopes = follower.read().unwrap();
+    let events: Vec<Event> = envelopes
+        .into_iter()
+        .map(|envelope| envelope.event)
+        .collect();
+    assert_eq!(events, [created, Event::ContentDelete { digest }]);
 }

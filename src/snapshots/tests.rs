@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::error_class::ErrorClass;
-use crate::filter::Filter;
 use crate::layers::LayerPlan;
 use crate::oci::{ChainId, DiffId, Digest};
 

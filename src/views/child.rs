@@ -25,7 +25,7 @@ struct Served {
 
 /// Is the whole life of the process; called first thing in `main`, before any descriptor is
 /// opened or thread started. The path of the store is absolute.
-pub(crate) fn serve_child(store: &Path) -> Result<(), ViewsError> {
+pub fn serve_child(store: &Path) -> Result<(), ViewsError> {
     daemon::close_inherited()?;
     let served = match detach().and_then(|()| mount(store)) {
         Ok(served) => served,

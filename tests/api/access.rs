@@ -1,15 +1,27 @@
 //! Who may connect, and what those who may can do to the others.
 
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
+use mica_proto::content::content_client::ContentClient;
+use mica_proto::content::{ReadContentRequest, WriteAction, WriteContentRequest};
+use mica_proto::events::SubscribeRequest;
+use mica_proto::events::events_client::EventsClient;
+use mica_proto::snapshots::{PrepareSnapshotRequest, StatSnapshotResponse};
 use mica_proto::version::version_client::VersionClient;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use tempfile::TempDir;
+use tokio::sync::mpsc::channel;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+use tonic::client::Grpc;
 use tonic::transport::Endpoint;
+use tonic_prost::ProstCodec;
 
-use crate::server::Server;
+use crate::client::{Snapshots, request};
+use crate::server::{Server, refused};
 
 /// Runs its arguments with its standard input as the socket of a service manager.
 const SHELL: &str = r#"exec 3<&0; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@" </dev/null"#;
@@ -43,6 +55,82 @@ async fn a_thousand_that_say_nothing_and_some_that_say_nonsense_do_no_harm() {
     drop(silent);
 }
 
+/// A request of more than any call takes, and one with fields that no call knows.
+#[tokio::test]
+async fn messages_of_absurd_size_and_unknown_fields_do_no_harm() {
+    let server = Server::start();
+    let channel = server.channel().await;
+    let mut client = Grpc::new(channel.clone());
+    let mut stat = async |message: PrepareSnapshotRequest| {
+        let path = "/containerd.services.snapshots.v1.Snapshots/Stat";
+        let path = path.parse().unwrap();
+        client.ready().await.unwrap();
+        let codec = ProstCodec::<_, StatSnapshotResponse>::default();
+        client.unary(request(message), path, codec).await
+    };
+    // Of these only the first two are of a stat.
+    let message = |text: &str| PrepareSnapshotRequest {
+        snapshotter: "mica".to_owned(),
+        key: "key".to_owned(),
+        parent: text.to_owned(),
+        labels: [("key".to_owned(), "value".to_owned())].into(),
+    };
+    Snapshots::on(server.way().await)
+        .prepare("key", "")
+        .await
+        .unwrap();
+    let found = stat(message("unknown")).await.unwrap().into_inner();
+    assert_eq!(found.info.unwrap().name, "key");
+    let absurd = "x".repeat(17 << 20);
+    refused(stat(message(&absurd)).await, Code::OutOfRange, "");
+    stat(message("")).await.unwrap();
+}
+
+#[tokio::test]
+async fn streams_that_nobody_goes_on_with_do_no_harm() {
+    // More than there are threads for calls.
+    const READERS: usize = 600;
+    let server = Server::start();
+    let content = ContentClient::new(server.channel().await);
+    let blob = WriteContentRequest {
+        action: WriteAction::Commit.into(),
+        r#ref: "blob".to_owned(),
+        data: vec![7; 8 << 20].into(),
+        ..WriteContentRequest::default()
+    };
+    let mut content = content.clone().max_encoding_message_size(16 << 20);
+    let written = content.write(request(tokio_stream::iter([blob]))).await;
+    let answer = written.unwrap().into_inner().message().await.unwrap();
+    let digest = answer.unwrap().digest;
+    let mut open = Vec::new();
+    for number in 0..READERS {
+        // A connection takes so many streams.
+        if number % 100 == 0 {
+            content = ContentClient::new(server.channel().await);
+        }
+        let read = ReadContentRequest {
+            digest: digest.clone(),
+            ..ReadContentRequest::default()
+        };
+        open.push(content.read(request(read)).await.unwrap());
+    }
+    let mut followed = Vec::new();
+    let mut events = EventsClient::new(server.channel().await);
+    for _ in 0..16 {
+        let all = SubscribeRequest::default();
+        followed.push(events.subscribe(request(all)).await.unwrap());
+    }
+    let (silent, nothing) = channel(1);
+    let unwritten = request(ReceiverStream::new(nothing));
+    let unwritten = tokio::spawn(async move { content.write(unwritten).await.map(drop) });
+    let mut snapshots = Snapshots::on(server.way().await);
+    snapshots.prepare("key", "").await.unwrap();
+    snapshots.remove("key").await.unwrap();
+    drop(silent);
+    drop(unwritten.await);
+    drop((open, followed));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_manager_opens_the_socket_and_is_told() {
     let directory = TempDir::with_prefix("mica-api-").unwrap();
@@ -73,4 +161,21 @@ async fn a_service_manager_opens_the_socket_and_is_told() {
     assert_eq!(&word[..length], b"STOPPING=1");
     assert!(process.wait().unwrap().success());
     assert!(path("socket").exists(), "it is the service manager's");
+}
+
+#[test]
+fn a_store_whose_path_is_no_text_is_not_served() {
+    let directory = TempDir::with_prefix("mica-api-").unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"st\xffre");
+    let output = Command::new(env!("CARGO_BIN_EXE_mica"))
+        .arg("--root")
+        .arg(directory.path().join(name))
+        .args(["serve", "--socket"])
+        .arg(directory.path().join("socket"))
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("is not UTF-8"), "{said}");
+    assert!(!directory.path().join("socket").exists());
 }

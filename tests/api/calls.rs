@@ -9,7 +9,8 @@ use mica_proto::snapshots::{PrepareSnapshotRequest, StatSnapshotRequest};
 use mica_proto::version::version_client::VersionClient;
 use tonic::{Code, Request};
 
-use crate::server::{Server, refused, request};
+use crate::client::request;
+use crate::server::{Server, refused};
 
 fn stat() -> StatSnapshotRequest {
     StatSnapshotRequest {

@@ -8,7 +8,8 @@ use mica_proto::content::{
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::server::{Server, refused, request};
+use crate::client::request;
+use crate::server::{Server, refused};
 
 /// `sha256sum` of `hello\n`.
 const HELLO: &str = "sha256:5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";

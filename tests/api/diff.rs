@@ -14,8 +14,9 @@ use mica_proto::types::{Descriptor, Mount};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::server::{Server, refused, request};
-use crate::snapshots::Snapshots;
+use crate::client::Snapshots;
+use crate::client::request;
+use crate::server::{Server, refused};
 
 const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -34,7 +35,7 @@ impl Stage {
     async fn new() -> Self {
         let server = Server::start();
         Self {
-            snapshots: Snapshots(server.snapshots().await),
+            snapshots: Snapshots::on(server.way().await),
             content: ContentClient::new(server.channel().await),
             diff: DiffClient::new(server.channel().await),
             server,

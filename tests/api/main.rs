@@ -4,6 +4,9 @@
 
 mod access;
 mod calls;
+#[path = "../support/client.rs"]
+#[expect(dead_code, reason = "the tests of the contract use the rest")]
+mod client;
 mod content;
 mod diff;
 #[path = "../pull/layout.rs"]

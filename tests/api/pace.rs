@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
+use crate::client::Snapshots;
 use crate::server::Server;
-use crate::snapshots::Snapshots;
 
 fn numbers() -> (u32, u32) {
     let text = std::env::var("MICA_PACE").unwrap_or_else(|_| "64,16".to_owned());
@@ -25,12 +25,12 @@ fn middle_and_longest(mut times: Vec<Duration>) -> (Duration, Duration) {
 #[tokio::test]
 async fn cycles_abreast_all_come_to_their_end() {
     let server = Server::start();
-    let channel = server.channel().await;
+    let way = server.way().await;
     let (cycles, abreast) = numbers();
     let start = Instant::now();
     let mut running = JoinSet::new();
     for one in 0..abreast {
-        let mut snapshots = Snapshots::on(channel.clone());
+        let mut snapshots = Snapshots::on(way.clone());
         running.spawn(async move {
             for number in 0..cycles / abreast {
                 let (key, name) = (format!("key {one} {number}"), format!("{one} {number}"));
@@ -43,18 +43,18 @@ async fn cycles_abreast_all_come_to_their_end() {
     running.join_all().await;
     let rate = f64::from(cycles) / start.elapsed().as_secs_f64();
     println!("{cycles} cycles, {abreast} abreast: {rate:.0} a second");
-    let mut snapshots = Snapshots::on(channel);
+    let mut snapshots = Snapshots::on(way);
     assert_eq!(snapshots.names(&[]).await.unwrap(), [""; 0]);
 }
 
 #[tokio::test]
 async fn nobody_waits_for_a_long_list() {
     let server = Server::start();
-    let channel = server.channel().await;
+    let way = server.way().await;
     let (cycles, abreast) = numbers();
     let mut running = JoinSet::new();
     for one in 0..abreast {
-        let mut snapshots = Snapshots::on(channel.clone());
+        let mut snapshots = Snapshots::on(way.clone());
         running.spawn(async move {
             for number in 0..cycles / abreast {
                 snapshots
@@ -65,7 +65,7 @@ async fn nobody_waits_for_a_long_list() {
         });
     }
     running.join_all().await;
-    let mut lister = Snapshots::on(server.channel().await);
+    let mut lister = Snapshots::on(server.way().await);
     let listing = tokio::spawn(async move {
         let mut times = Vec::new();
         for _ in 0..10 {
@@ -75,7 +75,7 @@ async fn nobody_waits_for_a_long_list() {
         }
         times
     });
-    let mut snapshots = Snapshots::on(channel);
+    let mut snapshots = Snapshots::on(way);
     let mut times = Vec::new();
     while !listing.is_finished() {
         let start = Instant::now();
@@ -90,7 +90,7 @@ async fn nobody_waits_for_a_long_list() {
 #[tokio::test]
 async fn a_deep_chain_is_shown_as_soon_as_a_flat_one() {
     let server = Server::start();
-    let mut snapshots = Snapshots::on(server.channel().await);
+    let mut snapshots = Snapshots::on(server.way().await);
     let depth = numbers().0.min(500);
     let mut parent = String::new();
     for number in 0..depth {

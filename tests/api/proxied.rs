@@ -74,7 +74,7 @@ async fn its_garbage_collector_names_no_namespace() {
     let own = Request::new(prepare("own", "", &[]));
     let end = "namespace is required: failed precondition";
     refused(client.prepare(own).await, Code::FailedPrecondition, end);
-    let own = crate::server::request(prepare("own", "", &[]));
+    let own = crate::client::request(prepare("own", "", &[]));
     client.prepare(own).await.unwrap();
     client
         .prepare(passed_on(prepare("default/1/a", "", &[])))

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use mica::api::Way;
 use mica_proto::snapshots::snapshots_client::SnapshotsClient;
 use mica_proto::types::Mount;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::process::Pid;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
 /// A process that serves; ended and its mounts taken away at the end.
 pub(crate) struct Server {
@@ -64,8 +65,12 @@ impl Server {
         }
     }
 
+    pub(crate) async fn way(&self) -> Way {
+        Way::to(&self.socket()).await.unwrap()
+    }
+
     pub(crate) async fn channel(&self) -> Channel {
-        let socket = self.directory.path().join("run/socket");
+        let socket = self.socket();
         let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).unwrap();
         endpoint.connect().await.unwrap()
     }
@@ -96,18 +101,7 @@ impl Server {
 
     /// Mounts what a client was told to mount.
     pub(crate) fn mount(&self, mounts: &[Mount]) -> Mounted {
-        let [mount] = mounts else {
-            panic!("one mount: {mounts:?}");
-        };
-        assert_eq!(mount.r#type, "bind");
-        let point = tempfile::tempdir_in(self.directory.path()).unwrap().keep();
-        rustix::mount::mount_bind(&mount.source, &point).unwrap();
-        let mounted = Mounted(point);
-        if mount.options.iter().any(|option| option == "ro") {
-            let flags = MountFlags::BIND | MountFlags::RDONLY;
-            rustix::mount::mount_remount(mounted.path(), flags, "").unwrap();
-        }
-        mounted
+        mount(self.directory.path(), mounts)
     }
 }
 
@@ -115,10 +109,29 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());
-        // Views outlive the server.
-        let views = self.directory.path().join("store/views/shown");
-        rustix::mount::unmount(views, UnmountFlags::DETACH).ok();
+        take_views_away(&self.store());
     }
+}
+
+/// Mounts what a client was told to mount, somewhere in a directory.
+pub(crate) fn mount(directory: &Path, mounts: &[Mount]) -> Mounted {
+    let [mount] = mounts else {
+        panic!("one mount: {mounts:?}");
+    };
+    assert_eq!(mount.r#type, "bind");
+    let point = tempfile::tempdir_in(directory).unwrap().keep();
+    rustix::mount::mount_bind(&mount.source, &point).unwrap();
+    let mounted = Mounted(point);
+    if mount.options.iter().any(|option| option == "ro") {
+        let flags = MountFlags::BIND | MountFlags::RDONLY;
+        rustix::mount::mount_remount(mounted.path(), flags, "").unwrap();
+    }
+    mounted
+}
+
+/// Takes away the views of a store, which outlive its server.
+pub(crate) fn take_views_away(store: &Path) {
+    rustix::mount::unmount(store.join("views/shown"), UnmountFlags::DETACH).ok();
 }
 
 impl Mounted {
@@ -147,14 +160,6 @@ fn serve(directory: &Path) -> Child {
     BufReader::new(stdout).read_line(&mut line).unwrap();
     assert!(line.starts_with("listening on "), "{line:?}");
     process
-}
-
-/// Returns a request in the namespace of the tests.
-pub(crate) fn request<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    let name = "tests".parse().unwrap();
-    request.metadata_mut().insert("containerd-namespace", name);
-    request
 }
 
 /// Checks the code of a refusal, and how its message ends.

@@ -21,8 +21,9 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, Streaming};
 
+use crate::client::request;
 use crate::layout::{Layout, tar_of};
-use crate::server::{Server, refused, request};
+use crate::server::{Server, refused};
 use crate::support::{Answer, Registry};
 
 fn any<M: Message + Name>(message: &M) -> Any {
@@ -168,7 +169,7 @@ async fn an_image_is_pulled_with_what_the_client_says_and_it_is_told_how_far_it_
     let requests = registry.requests();
     let shown = requests.iter().find_map(|r| r.header("authorization"));
     assert_eq!(shown, Some("Basic bWU6cHc="));
-    let mut snapshots = crate::snapshots::Snapshots(server.snapshots().await);
+    let mut snapshots = crate::client::Snapshots::on(server.way().await);
     assert_eq!(
         snapshots.names(&["kind==committed"]).await.unwrap().len(),
         2

@@ -6,8 +6,8 @@ use std::path::Path;
 use mica_proto::types::Mount;
 use rustix::process::{Signal, kill_process};
 
+use crate::client::Snapshots;
 use crate::server::Server;
-use crate::snapshots::Snapshots;
 
 /// Makes a committed snapshot of a file.
 async fn base(server: &Server, snapshots: &mut Snapshots) {
@@ -24,7 +24,7 @@ fn source(mounts: &[Mount]) -> &Path {
 #[tokio::test]
 async fn one_process_shows_all_snapshots_and_a_later_server_finds_it() {
     let mut server = Server::start();
-    let mut snapshots = Snapshots(server.snapshots().await);
+    let mut snapshots = Snapshots::on(server.way().await);
     base(&server, &mut snapshots).await;
     assert_eq!(server.views(), None, "nothing is to be shown yet");
     let one = server.mount(&snapshots.prepare("one", "base").await.unwrap());
@@ -33,7 +33,7 @@ async fn one_process_shows_all_snapshots_and_a_later_server_finds_it() {
     fs::write(one.path().join("file"), "one").unwrap();
     assert_eq!(fs::read(two.path().join("file")).unwrap(), b"base");
     server.restart();
-    let mut snapshots = Snapshots(server.snapshots().await);
+    let mut snapshots = Snapshots::on(server.way().await);
     let three = server.mount(&snapshots.view("three", "base").await.unwrap());
     assert_eq!(fs::read(three.path().join("file")).unwrap(), b"base");
     assert_eq!(fs::read(one.path().join("file")).unwrap(), b"one");
@@ -43,7 +43,7 @@ async fn one_process_shows_all_snapshots_and_a_later_server_finds_it() {
 #[tokio::test]
 async fn the_process_ends_when_nobody_needs_it() {
     let mut server = Server::start();
-    let mut snapshots = Snapshots(server.snapshots().await);
+    let mut snapshots = Snapshots::on(server.way().await);
     base(&server, &mut snapshots).await;
     let prepared = snapshots.prepare("key", "base").await.unwrap();
     let mounted = server.mount(&prepared);
@@ -54,7 +54,7 @@ async fn the_process_ends_when_nobody_needs_it() {
     server.wait_for_end_of_views();
     assert!(!source(&prepared).exists());
     server.restart();
-    let mut snapshots = Snapshots(server.snapshots().await);
+    let mut snapshots = Snapshots::on(server.way().await);
     assert_eq!(snapshots.mounts("key").await.unwrap(), prepared);
     let changed = fs::read(source(&prepared).join("file")).unwrap();
     assert_eq!(changed, b"changed");
@@ -63,7 +63,7 @@ async fn the_process_ends_when_nobody_needs_it() {
 #[tokio::test]
 async fn a_process_that_was_killed_is_replaced() {
     let server = Server::start();
-    let mut snapshots = Snapshots(server.snapshots().await);
+    let mut snapshots = Snapshots::on(server.way().await);
     base(&server, &mut snapshots).await;
     let prepared = snapshots.prepare("key", "base").await.unwrap();
     let mounted = server.mount(&prepared);
@@ -85,7 +85,7 @@ async fn a_process_that_was_killed_is_replaced() {
 #[tokio::test]
 async fn what_was_just_used_is_committed_and_removed_at_once() {
     let server = Server::start();
-    let mut snapshots = Snapshots(server.snapshots().await);
+    let mut snapshots = Snapshots::on(server.way().await);
     base(&server, &mut snapshots).await;
     let mut parent = "base".to_owned();
     for number in 0..8 {

@@ -94,50 +94,6 @@ fn keys_names_and_parents_come_free_again() {
 }
 
 #[test]
-fn labels_are_updated_in_all_kinds() {
-    let stage = Stage::new();
-    for name in ["base", "active", "view"] {
-        let before = stage.snapshots.stat(name).unwrap();
-        let labels = labels_of(&[("a", "1"), ("b", "2")]);
-        stage.snapshots.update(name, &labels, &[]).unwrap();
-        let change = labels_of(&[("a", "3"), ("c", "4")]);
-        let mask = ["labels.a", "labels.b"];
-        let after = stage.snapshots.update(name, &change, &mask).unwrap();
-        assert_eq!(after.labels, labels_of(&[("a", "3")]), "{name}");
-        assert!(after.updated > before.updated, "{name}");
-        assert_eq!(after.created, before.created, "{name}");
-        assert_eq!(stage.snapshots.stat(name).unwrap(), after, "{name}");
-    }
-}
-
-#[test]
-fn lists_are_filtered() {
-    let stage = Stage::new();
-    for (name, label) in [("base", "1"), ("active", "2"), ("view", "2")] {
-        let labels = labels_of(&[("l", label), ("a.b/c", "yes")]);
-        stage.snapshots.update(name, &labels, &[]).unwrap();
-    }
-    let table: [(&[&str], &[&str]); 10] = [
-        (&["kind==committed"], &["base", "top"]),
-        (&["name==base"], &["base"]),
-        (&["name==base", "name==view"], &["base", "view"]),
-        (&["name==view,labels.l"], &["view"]),
-        (&["parent==base"], &["top"]),
-        (&["parent!=\"\""], &["active", "top", "view"]),
-        (&["labels.l"], &["active", "base", "view"]),
-        (&["labels.l==2"], &["active", "view"]),
-        (&["labels.\"a.b/c\"==yes,kind~=e$"], &["active"]),
-        (&["labels"], &[]),
-    ];
-    for (filters, expected) in table {
-        let filter = Filter::parse(filters).unwrap();
-        let snapshots = stage.snapshots.matching(&filter).unwrap();
-        let names: Vec<_> = snapshots.iter().map(|s| s.name.as_str()).collect();
-        assert_eq!(names, expected, "{filters:?}");
-    }
-}
-
-#[test]
 fn usage_is_measured_while_active_and_kept_from_the_commit_on() {
     let stage = Stage::new();
     let snapshots = &stage.snapshots;
