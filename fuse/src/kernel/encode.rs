@@ -104,24 +104,9 @@ fn body<'r>(
 ) -> std::result::Result<Vec<Segment<'r>>, Errno> {
     match reply {
         Reply::Entry(entry) => push(head, &entry_out(&entry, validity)),
-        Reply::Fleeting(entry) => push(
-            head,
-            &abi::EntryOut {
-                entry_valid: 0,
-                entry_valid_nsec: 0,
-                ..entry_out(&entry, validity)
-            },
-        ),
+        Reply::Fleeting(entry) => push(head, &fleeting(&entry, validity)),
         Reply::Absent => push(head, &absent(validity)),
-        Reply::Attr(attr) => push(
-            head,
-            &abi::AttrOut {
-                attr_valid: validity.seconds,
-                attr_valid_nsec: validity.nanoseconds,
-                dummy: 0,
-                attr: attr_out(&attr),
-            },
-        ),
+        Reply::Attr(attr) => push(head, &attr_and_validity(&attr, validity)),
         Reply::Bytes(bytes) => {
             if bytes.len() > question.room {
                 return Err(too_long(question.request.operation));
@@ -235,6 +220,24 @@ pub(crate) fn entry_out(entry: &Entry, validity: Validity) -> abi::EntryOut {
         entry_valid_nsec: validity.nanoseconds,
         attr_valid_nsec: validity.nanoseconds,
         attr: attr_out(&entry.attr),
+    }
+}
+
+/// Returns the form of an entry whose name may stand for something else the next time.
+fn fleeting(entry: &Entry, validity: Validity) -> abi::EntryOut {
+    abi::EntryOut {
+        entry_valid: 0,
+        entry_valid_nsec: 0,
+        ..entry_out(entry, validity)
+    }
+}
+
+fn attr_and_validity(attr: &Attr, validity: Validity) -> abi::AttrOut {
+    abi::AttrOut {
+        attr_valid: validity.seconds,
+        attr_valid_nsec: validity.nanoseconds,
+        dummy: 0,
+        attr: attr_out(attr),
     }
 }
 
