@@ -151,7 +151,10 @@ impl<'s> Server<'s> {
             return false;
         };
         let opcode = self.buffer.get(..length).and_then(opcode_of);
-        !matches!(opcode, Some(opcode::FORGET | opcode::BATCH_FORGET))
+        !matches!(
+            opcode,
+            Some(opcode::FORGET | opcode::BATCH_FORGET | opcode::RELEASE)
+        )
     }
 
     fn help(&mut self) -> Result<Next, Errno> {
