@@ -99,6 +99,11 @@ impl View {
             return Err(Error::Refused(Errno::INVAL));
         }
         let identity = Identity::of(&layers)?;
+        for layer in &layers {
+            if let Layer::Directory(directory) = layer {
+                directory.is_one_of(layers.len());
+            }
+        }
         let has_xattrs = layers.iter().any(Layer::has_xattrs);
         let has_holes = layers.iter().any(Layer::has_holes);
         let stack = Stack {

@@ -4,6 +4,7 @@
 //! last open: requests mostly come for one directory after the other.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
@@ -15,34 +16,57 @@ use crate::Result;
 /// Longest piece of a path that is given to the kernel at once; `PATH_MAX` is 4096.
 const LONGEST_WALK: usize = 4000;
 
-/// How many directories of a layer are kept open; a view may have 500 layers.
-const KEPT: usize = 2;
+/// How many directories of a layer are kept open, at least and at most: a view may have 500
+/// layers, and a caller may look names up in many directories at once.
+const KEPT: (usize, usize) = (2, 16);
+
+/// How many directories all layers of a view keep open, unless there are too many layers.
+const KEPT_BY_ALL: usize = 256;
 
 /// Directories of a layer that are open as places for names, the one used last in front.
-#[derive(Debug, Default)]
-pub(super) struct Opened(Mutex<Vec<Place>>);
+#[derive(Debug)]
+pub(super) struct Opened {
+    kept: Mutex<Vec<Place>>,
+    most: AtomicUsize,
+}
 
 /// A directory and its path.
 type Place = (Box<[u8]>, Arc<OwnedFd>);
 
+impl Default for Opened {
+    fn default() -> Self {
+        Self {
+            kept: Mutex::default(),
+            most: AtomicUsize::new(KEPT.1),
+        }
+    }
+}
+
 impl Opened {
     fn get(&self, path: &[u8]) -> Option<Arc<OwnedFd>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let position = kept.iter().position(|(known, _)| **known == *path)?;
         kept.get_mut(..=position)?.rotate_right(1);
         kept.first().map(|(_, directory)| Arc::clone(directory))
     }
 
     fn keep(&self, path: &[u8], directory: &Arc<OwnedFd>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.insert(0, (path.into(), Arc::clone(directory)));
-        let gone = (kept.len() > KEPT).then(|| kept.pop());
+        let most = self.most.load(Ordering::Relaxed);
+        let gone = (kept.len() > most).then(|| kept.pop());
         drop(kept);
         drop(gone);
     }
 }
 
 impl DirectoryLayer {
+    /// Takes note that a view has so many layers, which share what may be kept open.
+    pub(crate) fn is_one_of(&self, layers: usize) {
+        let share = (KEPT_BY_ALL / layers.max(1)).clamp(KEPT.0, KEPT.1);
+        self.opened.most.fetch_min(share, Ordering::Relaxed);
+    }
+
     /// Opens the directory at a path as a place for names.
     pub(crate) fn open_directory(&self, path: &[u8]) -> Result<Arc<OwnedFd>> {
         if let Some(directory) = self.opened.get(path) {
