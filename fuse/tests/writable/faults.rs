@@ -70,6 +70,8 @@ struct Plan {
     before: u32,
     /// The call that the fault met.
     met: Option<libc::c_long>,
+    /// All calls that were made since this was armed.
+    made: Vec<libc::c_long>,
 }
 
 impl Faults {
@@ -97,8 +99,15 @@ impl Faults {
         *self.plan() = Plan {
             fault: Some(fault),
             before,
-            met: None,
+            ..Plan::default()
         };
+    }
+
+    /// Returns the numbers of the calls that `change` takes, in their order.
+    pub(crate) fn calls_of(&self, change: impl FnOnce()) -> Vec<libc::c_long> {
+        self.arm(Fault::Error(Errno::IO), u32::MAX);
+        change();
+        std::mem::take(&mut *self.plan()).made
     }
 
     /// Lets all calls be made; returns the number of the one that the fault met.
@@ -134,6 +143,7 @@ impl Plan {
     /// Returns how a call fails.
     fn meet(&mut self, call: Call) -> Option<Errno> {
         let fault = self.fault?;
+        self.made.push(call.number);
         if let Some(left) = self.before.checked_sub(1) {
             self.before = left;
             return None;

@@ -284,6 +284,30 @@ fn check_failed(
     }
 }
 
+/// Trap 41: a loss of power cannot be had here, so it is the order of the calls.
+#[test]
+fn contents_are_on_disk_before_anything_says_that_they_are_the_true_ones() {
+    let cases: [(&str, Option<Change>, libc::c_long); 2] = [
+        ("a new copy", None, libc::SYS_renameat2),
+        ("a copy of attributes", Some(touch), libc::SYS_removexattr),
+    ];
+    let mut bed = Bed::unmounted(lay);
+    for (what, before, publish) in cases {
+        start_over(&mut bed, before);
+        let faults = Faults::default();
+        faults.watch(Which::Changes, || bed.remount());
+        rustix::fs::statfs(bed.path("")).unwrap();
+        let calls = faults.calls_of(|| append(&bed.path("")).unwrap());
+        let last = |number| calls.iter().rposition(|call| *call == number);
+        let published = last(publish).expect(what);
+        let copies = [libc::SYS_copy_file_range, libc::SYS_pwrite64];
+        let before = calls.get(..published).unwrap();
+        let copied = before.iter().rposition(|call| copies.contains(call));
+        let synced = before.iter().rposition(|call| *call == libc::SYS_fsync);
+        assert!(copied.is_some() && synced > copied, "{what}: {calls:?}");
+    }
+}
+
 /// Trap 42.
 #[test]
 fn a_change_without_space_or_quota_at_any_step_fails_and_can_be_tried_again() {
