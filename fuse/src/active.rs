@@ -28,7 +28,7 @@ mod rename;
 mod upper;
 mod xattrs;
 
-pub use upper::{Ownership, Upper, UpperOptions, XattrSpace};
+pub use upper::{Ownership, Upper, UpperOptions, Whiteouts, XattrSpace};
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -30,7 +30,7 @@ mod view;
 #[doc = include_str!("semantics.md")]
 pub mod semantics {}
 
-pub use active::{ActiveView, Ownership, Upper, UpperOptions, XattrSpace};
+pub use active::{ActiveView, Ownership, Upper, UpperOptions, Whiteouts, XattrSpace};
 pub use attr::{Attr, FileType, Ino, Timestamp};
 pub use catalog::{Catalog, Item};
 pub use error::{Error, Result};

@@ -5,11 +5,24 @@ use std::fs::OpenOptions;
 use std::io;
 use std::sync::Mutex;
 
+use mica_fuse::Whiteouts;
+
 /// Names a file to which a process in the background appends what it does.
 const DEBUG_LOG: &str = "FUSE_OVERLAYFS_DEBUG_LOG";
 
 /// Set to anything, it keeps the kernel from reading and writing files by itself.
 const NO_PASSTHROUGH: &str = "FUSE_OVERLAYFS_NO_PASSTHROUGH";
+
+/// Set to anything, it makes whiteouts files, which other programs may have to copy.
+const NO_WHITEOUT_DEVICES: &str = "FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT";
+
+/// Returns what whiteouts are.
+pub(super) fn whiteouts() -> Whiteouts {
+    match env::var_os(NO_WHITEOUT_DEVICES) {
+        Some(_) => Whiteouts::Files,
+        None => Whiteouts::Devices,
+    }
+}
 
 /// Returns whether the kernel may read and write no files by itself.
 pub(super) fn forbids_passthrough() -> bool {

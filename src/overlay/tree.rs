@@ -86,6 +86,7 @@ fn open_upper(paths: &UpperPaths, options: &OverlayOptions) -> mica_fuse::Result
         ownership: ownership(options),
         xattrs: xattr_space(&paths.work),
         volatile: !options.syncs,
+        whiteouts: environment::whiteouts(),
     };
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,7 +1,7 @@
 //! Options and variables that change how a mount looks, or what is told of it.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirEntryExt as _, FileTypeExt as _, MetadataExt as _};
 use std::time::Duration;
 
 use mica_fuse::session::CacheMode;
@@ -107,4 +107,75 @@ fn the_environment_names_a_log_and_forbids_passthrough() {
     }
     let log = fs::read_to_string(stage.path("log")).unwrap();
     assert!(log.contains("mica"), "{log}");
+}
+
+/// What is changed in a mount, and what of it is gone then.
+fn change(point: &std::path::Path) -> [&'static str; 6] {
+    let at = |name: &str| point.join(name);
+    fs::remove_file(at("file")).unwrap();
+    fs::rename(at("moved"), at("moved.new")).unwrap();
+    fs::rename(at("tree"), at("tree.new")).unwrap();
+    fs::remove_dir_all(at("gone")).unwrap();
+    // Copied up before, made again and removed again.
+    fs::write(at("changed"), "changed").unwrap();
+    fs::remove_file(at("changed")).unwrap();
+    fs::create_dir(at("changed")).unwrap();
+    fs::remove_dir(at("changed")).unwrap();
+    // Made again, and nothing of what it was shows.
+    fs::remove_dir_all(at("again")).unwrap();
+    fs::create_dir(at("again")).unwrap();
+    ["file", "moved", "tree", "gone", "changed", "again/inner"]
+}
+
+#[test]
+fn whiteouts_are_files_where_the_environment_says_so() {
+    let Some(stage) = Stage::of_root() else {
+        return;
+    };
+    for name in ["moved", "changed", "tree/leaf", "gone/leaf", "again/inner"] {
+        let path = stage.path("lower").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, name).unwrap();
+    }
+    let long = "n".repeat(255);
+    fs::write(stage.path("lower").join(&long), "").unwrap();
+    let mount = || {
+        let mut command = stage.command("fuse-overlayfs");
+        let options = "lowerdir=lower,upperdir=upper,workdir=work";
+        command.args(["-o", options, "point"]);
+        let output = finish(command.env("FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT", "1"));
+        assert!(output.status.success(), "{}", stderr(&output));
+        stage.daemon()
+    };
+    let mut daemon = mount();
+    let gone = change(&stage.path("point"));
+    fs::remove_file(stage.path("point").join(&long)).unwrap();
+    for _ in 0..2 {
+        for name in gone.into_iter().chain([&long[..]]) {
+            let found = stage.path("point").join(name).symlink_metadata();
+            assert!(found.is_err(), "{name}");
+        }
+        assert_eq!(fs::read(stage.path("point/moved.new")).unwrap(), b"moved");
+        assert_eq!(
+            fs::read(stage.path("point/tree.new/leaf")).unwrap(),
+            b"tree/leaf"
+        );
+        stage.unmount();
+        daemon.ends();
+        daemon = mount();
+    }
+    stage.unmount();
+    daemon.ends();
+    let mut marks = Vec::new();
+    for entry in fs::read_dir(stage.path("upper")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_char_device() {
+            // No file has a name that long.
+            assert_eq!(entry.file_name(), long[..]);
+        } else if let Some(name) = entry.file_name().to_str().unwrap().strip_prefix(".wh.") {
+            marks.push(name.to_owned());
+        }
+    }
+    marks.sort();
+    assert_eq!(marks, ["changed", "file", "gone", "moved", "tree"]);
 }

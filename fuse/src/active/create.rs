@@ -170,7 +170,7 @@ impl ActiveView {
             if matches!(new.what, What::Directory) && vacancy.is_over_lower {
                 self.upper.set_opaque(&inode)?;
             }
-            fill(
+            self.fill(
                 &inside,
                 vacancy,
                 staged,
@@ -286,7 +286,7 @@ impl ActiveView {
             let above = self.directory_fd(&directory)?;
             if vacancy.is_whiteout {
                 let (staged, ()) = self.upper.work.stage(|work, name| inode.link(work, name))?;
-                fill(&inside, vacancy, staged, (above.as_fd(), name), false)?;
+                self.fill(&inside, vacancy, staged, (above.as_fd(), name), false)?;
             } else {
                 inode.link(&above, name)?;
             }
@@ -301,6 +301,46 @@ impl ActiveView {
         Ok(Reply::Entry(self.entry(&node)?))
     }
 
+    /// Puts what was staged where a name is free, over a whiteout if there is one.
+    pub(super) fn fill(
+        &self,
+        inside: &Directory,
+        vacancy: Vacancy,
+        staged: Staged<'_>,
+        (above, name): (BorrowedFd<'_>, &[u8]),
+        is_directory: bool,
+    ) -> Result<()> {
+        if !vacancy.is_whiteout {
+            return staged.place_new(above, name);
+        }
+        if !is_directory {
+            staged.place(above, name)?;
+        } else if entry::has(above, name)? {
+            staged.swap(above, name)?;
+        } else {
+            staged.place_new(above, name)?;
+        }
+        self.clear_whiteout_file(inside, above, name)
+    }
+
+    /// Takes a whiteout of the form `.wh.NAME` away, where the directory has such.
+    pub(super) fn clear_whiteout_file(
+        &self,
+        inside: &Directory,
+        above: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<()> {
+        let names = inside.names.as_ref();
+        let has_files = names.is_some_and(|names| names.has_whiteout_files);
+        if !has_files && !self.upper.work.makes_files() {
+            return Ok(());
+        }
+        match entry::unlink(above, &[b".wh.", name].concat()) {
+            Err(Error::Refused(Errno::NOENT)) => Ok(()),
+            cleared => cleared,
+        }
+    }
+
     fn found(&self, inode: &Inode) -> Result<Found> {
         let real = inode.attr()?;
         Ok(Found {
@@ -308,46 +348,6 @@ impl ActiveView {
             presence: Presence::Upper(real.attr.ino),
             lower: None,
         })
-    }
-}
-
-/// Puts what was staged where a name is free, over a whiteout if there is one.
-pub(super) fn fill(
-    inside: &Directory,
-    vacancy: Vacancy,
-    staged: Staged<'_>,
-    (above, name): (BorrowedFd<'_>, &[u8]),
-    is_directory: bool,
-) -> Result<()> {
-    if !vacancy.is_whiteout {
-        return staged.place_new(above, name);
-    }
-    if !is_directory {
-        staged.place(above, name)?;
-    } else if entry::has(above, name)? {
-        staged.swap(above, name)?;
-    } else {
-        staged.place_new(above, name)?;
-    }
-    clear_whiteout_file(inside, above, name)
-}
-
-/// Takes a whiteout of the form `.wh.NAME` away, where the directory has such.
-pub(super) fn clear_whiteout_file(
-    inside: &Directory,
-    above: BorrowedFd<'_>,
-    name: &[u8],
-) -> Result<()> {
-    let has_files = inside
-        .names
-        .as_ref()
-        .is_some_and(|names| names.has_whiteout_files);
-    if !has_files {
-        return Ok(());
-    }
-    match entry::unlink(above, &[b".wh.", name].concat()) {
-        Err(Error::Refused(Errno::NOENT)) => Ok(()),
-        cleared => cleared,
     }
 }
 

@@ -2,79 +2,65 @@
 
 use std::os::fd::AsFd;
 
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::names::Kind;
 use super::node::{Directory, Node, Presence};
-use super::upper::entry;
+use super::upper::{Inode, entry};
 use super::{ActiveView, asked};
 use crate::{Attr, Error, FileType, NodeId, Operation, Reply, Result};
 
 impl ActiveView {
     /// Answers `unlink`. Nothing is copied up for it.
     pub(super) fn unlink(&self, directory: NodeId, name: &[u8]) -> Result<Reply<'_>> {
-        self.take_away(directory, name, |directory, victim| {
+        self.take_away(directory, name, |victim| {
             if victim.is_directory() {
                 return Err(Error::Refused(Errno::ISDIR));
             }
-            self.unlink_node(directory, name, victim)
+            Ok(())
         })
     }
 
     /// Answers `rmdir`.
     pub(super) fn rmdir(&self, directory: NodeId, name: &[u8]) -> Result<Reply<'_>> {
-        self.take_away(directory, name, |directory, victim| {
+        self.take_away(directory, name, |victim| {
             if !victim.is_directory() {
                 return Err(Error::Refused(Errno::NOTDIR));
             }
-            self.rmdir_node(directory, name, victim)
+            Ok(())
         })
     }
 
-    /// Has the node of a name removed, to which there is a reference meanwhile.
+    /// Removes the node of a name, to which there is a reference meanwhile, if it is of the
+    /// right type.
     fn take_away(
         &self,
         directory: NodeId,
         name: &[u8],
-        remove: impl FnOnce(&Node, &Node) -> Result<()>,
+        check: impl FnOnce(&Node) -> Result<()>,
     ) -> Result<Reply<'_>> {
         let directory = self.directory(directory)?;
         let victim = self.child(&directory, name)?;
         let victim = victim.ok_or(Error::Refused(Errno::NOENT))?;
-        let removed = remove(&directory, &victim);
+        let removed = check(&victim).and_then(|()| self.remove_node(&directory, name, &victim));
         self.forget(victim.id, 1);
         removed.map(|()| Reply::Done)
     }
 
-    fn unlink_node(&self, directory: &Node, name: &[u8], victim: &Node) -> Result<()> {
-        self.copy_up_directory(directory)?;
-        let _tree = self.still_tree();
-        let mut inside = directory.directory_mut();
-        self.load(directory, &mut inside)?;
-        let above = self.directory_fd(directory)?;
-        self.keep(victim)?;
-        let found = inside
-            .name(name)
-            .map(|found| (found.kind, found.is_over_lower));
-        match found {
-            Some((Kind::Whiteout, _)) => return Err(Error::Refused(Errno::NOENT)),
-            Some((Kind::Entry(_), false)) => entry::unlink(&above, name)?,
-            Some((Kind::Entry(_), true)) => {
-                self.upper.work.stage_whiteout()?.place(&above, name)?;
-            }
-            None => self.upper.work.link_whiteout(&above, name)?,
+    fn remove_node(&self, directory: &Node, name: &[u8], victim: &Node) -> Result<()> {
+        // What is refused copies nothing up.
+        if victim.is_directory() && directory.state().presence == Presence::Lower {
+            self.refuse_unless_empty(victim, &mut victim.directory_mut())?;
         }
-        self.removed(directory, &mut inside, name, victim);
-        Ok(())
-    }
-
-    fn rmdir_node(&self, directory: &Node, name: &[u8], victim: &Node) -> Result<()> {
         self.copy_up_directory(directory)?;
         let _tree = self.still_tree();
         let mut inside = directory.directory_mut();
         self.load(directory, &mut inside)?;
-        let mut within = victim.directory_mut();
-        self.refuse_unless_empty(victim, &mut within)?;
+        let mut within = victim.is_directory().then(|| victim.directory_mut());
+        if let Some(within) = &mut within {
+            self.refuse_unless_empty(victim, within)?;
+        }
         let above = self.directory_fd(directory)?;
         self.keep(victim)?;
         let found = inside
@@ -83,28 +69,27 @@ impl ActiveView {
         match found {
             Some((Kind::Whiteout, _)) => return Err(Error::Refused(Errno::NOENT)),
             Some((Kind::Entry(_), true)) => {
-                // What is left of it in the work directory goes with its whiteouts.
-                self.upper.work.stage_whiteout()?.swap(&above, name)?;
+                let work = &self.upper.work;
+                work.hide_instead(&above, name, victim.is_directory())?;
             }
-            Some((Kind::Entry(_), false)) => match entry::rmdir(&above, name) {
-                Err(Error::Refused(Errno::NOTEMPTY)) => {
-                    let away = self.upper.work.stage(|work, other| {
-                        entry::rename(
-                            (&above, name),
-                            (work, other),
-                            rustix::fs::RenameFlags::empty(),
-                        )
-                    })?;
-                    drop(away);
+            Some((Kind::Entry(_), false)) if victim.is_directory() => {
+                match entry::rmdir(&above, name) {
+                    // Whiteouts are in it.
+                    Err(Error::Refused(Errno::NOTEMPTY)) => {
+                        self.upper.work.take_away(&above, name)?;
+                    }
+                    removed => removed?,
                 }
-                removed => removed?,
-            },
-            None => self.upper.work.link_whiteout(&above, name)?,
+            }
+            Some((Kind::Entry(_), false)) => entry::unlink(&above, name)?,
+            None => self.upper.work.hide(&above, name)?,
         }
-        within.is_removed = true;
+        if let Some(within) = &mut within {
+            within.is_removed = true;
+            self.directories.remove(victim.id);
+        }
         drop(within);
         self.removed(directory, &mut inside, name, victim);
-        self.directories.remove(victim.id);
         Ok(())
     }
 
@@ -210,8 +195,8 @@ impl ActiveView {
             return Ok(());
         }
         let (staged, inode) = self.upper.work.stage(|work, name| {
-            rustix::fs::mkdirat(work, name, rustix::fs::Mode::RWXU)?;
-            super::upper::Inode::at(work, name)
+            rustix::fs::mkdirat(work, name, Mode::RWXU)?;
+            Inode::at(work, name)
         })?;
         self.upper.set_opaque(&inode)?;
         staged.swap(above, name)

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::ActiveView;
 use super::copy_up::Contents;
-use super::create::{clear_whiteout_file, refuse_reserved};
+use super::create::refuse_reserved;
 use super::names::Kind;
 use super::node::{Directory, Node, Presence};
 use super::upper::entry;
@@ -189,14 +189,14 @@ impl ActiveView {
                 entry::unlink(&from.fd, from.name)?;
             }
         } else if leaves_whiteout {
-            self.leave_whiteout(from, to)?;
+            self.leave_whiteout(from, to, source.is_directory())?;
         } else {
             let ends = ((&from.fd, from.name), (&to.fd, to.name));
             entry::rename(ends.0, ends.1, RenameFlags::empty())?;
         }
         if is_whiteout {
             let inside = to.directory.directory();
-            clear_whiteout_file(&inside, to.fd.as_fd(), to.name)?;
+            self.clear_whiteout_file(&inside, to.fd.as_fd(), to.name)?;
         }
         self.moved((from, source), (to, target), there, leaves_whiteout);
         Ok(())
@@ -255,15 +255,21 @@ impl ActiveView {
 
     /// Renames and leaves a whiteout at the old name, in one step where the file system
     /// and the rights of this process allow it.
-    fn leave_whiteout(&self, from: &End<'_>, to: &End<'_>) -> Result<()> {
-        let ends = || ((&from.fd, from.name), (&to.fd, to.name));
-        match entry::rename(ends().0, ends().1, RenameFlags::WHITEOUT) {
-            Err(Error::Refused(Errno::PERM | Errno::INVAL)) => {
-                entry::rename(ends().0, ends().1, RenameFlags::empty())?;
-                self.upper.work.link_whiteout(&from.fd, from.name)
+    fn leave_whiteout(&self, from: &End<'_>, to: &End<'_>, is_directory: bool) -> Result<()> {
+        let work = &self.upper.work;
+        let rename = |flags| entry::rename((&from.fd, from.name), (&to.fd, to.name), flags);
+        if !work.makes_files() {
+            match rename(RenameFlags::WHITEOUT) {
+                Err(Error::Refused(Errno::PERM | Errno::INVAL)) => {}
+                renamed => return renamed,
             }
-            renamed => renamed,
+        } else if !is_directory {
+            // Beside what has the name it hides nothing; a directory it would make opaque.
+            work.hide(&from.fd, from.name)?;
+            return rename(RenameFlags::empty());
         }
+        rename(RenameFlags::empty())?;
+        work.hide(&from.fd, from.name)
     }
 
     /// Returns whether the layers below have a name of a directory.

@@ -65,6 +65,17 @@ pub enum Ownership {
     Containers,
 }
 
+/// What hides a name of the layers below.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Whiteouts {
+    /// A character device 0:0, as the kernel's overlayfs has it.
+    #[default]
+    Devices,
+    /// A file `.wh.NAME`, which the kernel's overlayfs takes for any other; a device where
+    /// that would be longer than names are.
+    Files,
+}
+
 /// How an upper is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UpperOptions {
@@ -74,6 +85,8 @@ pub struct UpperOptions {
     pub ownership: Ownership,
     /// Whether nothing is synced: `fsync` returns at once, and a crash may lose all.
     pub volatile: bool,
+    /// What hides names.
+    pub whiteouts: Whiteouts,
 }
 
 /// A directory that takes what is written, with a work directory on the same file system.

@@ -62,6 +62,7 @@ impl Stage {
             xattrs: XattrSpace::User,
             ownership: Ownership::Containers,
             volatile: true,
+            ..UpperOptions::default()
         };
         let upper = Upper::open(&self.path("upper"), &self.path("work"), options).unwrap();
         ActiveView::open(vec![self.layer("lower")], upper, ViewOptions::default()).unwrap()

@@ -51,6 +51,15 @@ fn directories_made_again_below_one_that_was_made_again_are_empty() {
     assert_eq!(bed.marks(), ["/d/"]);
 }
 
+#[test]
+fn a_directory_that_is_not_empty_is_refused_before_anything_is_copied_up() {
+    let bed = Bed::new(deep);
+    let refused = fs::remove_dir(bed.path("d/e/f"));
+    assert_eq!(errno(refused), libc::ENOTEMPTY);
+    assert_eq!(bed.names("d/e/f"), ["three"]);
+    assert!(!bed.upper("d").exists(), "a copy of what stays as it is");
+}
+
 /// Trap 26.
 #[test]
 fn names_of_the_upper_alone_go_without_a_whiteout() {

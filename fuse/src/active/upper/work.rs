@@ -9,7 +9,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use tracing::warn;
 
-use super::UpperOptions;
+use super::{UpperOptions, Whiteouts, entry};
+use crate::view::LONGEST_NAME;
 use crate::{Error, Result};
 
 /// The directory in the work directory that is used, as the kernel's overlayfs does.
@@ -26,6 +27,7 @@ pub(in crate::active) struct Work {
     counter: AtomicU64,
     /// Held while the shared whiteout is made.
     whiteout: Mutex<()>,
+    whiteouts: Whiteouts,
 }
 
 /// A name in the work directory, taken away when this is dropped, unless it was put
@@ -39,7 +41,7 @@ pub(in crate::active) struct Staged<'w> {
 
 impl Work {
     /// Opens `work` below the work directory, and clears it.
-    pub(super) fn open(above: &OwnedFd, path: &Path, _options: UpperOptions) -> Result<Self> {
+    pub(super) fn open(above: &OwnedFd, path: &Path, options: UpperOptions) -> Result<Self> {
         let failed = |errno| Error::system("prepare work directory", path)(errno);
         match rustix::fs::mkdirat(above, INNER, Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -54,6 +56,7 @@ impl Work {
             directory,
             counter: AtomicU64::new(1),
             whiteout: Mutex::default(),
+            whiteouts: options.whiteouts,
         })
     }
 
@@ -78,8 +81,57 @@ impl Work {
         Ok((staged, result))
     }
 
+    /// Returns whether whiteouts are files.
+    pub(in crate::active) fn makes_files(&self) -> bool {
+        self.whiteouts == Whiteouts::Files
+    }
+
     /// Puts a whiteout where nothing is.
-    pub(in crate::active) fn link_whiteout(&self, to: impl AsFd, name: &[u8]) -> Result<()> {
+    pub(in crate::active) fn hide(&self, directory: impl AsFd, name: &[u8]) -> Result<()> {
+        match self.whiteout_file(name) {
+            Some(file) => make_whiteout_file(directory, &file),
+            None => self.link_whiteout(directory, name),
+        }
+    }
+
+    /// Puts a whiteout in the place of what has the name.
+    pub(in crate::active) fn hide_instead(
+        &self,
+        directory: &OwnedFd,
+        name: &[u8],
+        is_directory: bool,
+    ) -> Result<()> {
+        match (self.whiteout_file(name), is_directory) {
+            (Some(file), true) => {
+                // Until the directory goes, it is opaque; nothing shows in it anyway.
+                make_whiteout_file(directory, &file)?;
+                self.take_away(directory, name)
+            }
+            (Some(file), false) => {
+                make_whiteout_file(directory, &file)?;
+                entry::unlink(directory, name)
+            }
+            // What is left of it in the work directory goes with its whiteouts.
+            (None, true) => self.stage_whiteout()?.swap(directory, name),
+            (None, false) => self.stage_whiteout()?.place(directory, name),
+        }
+    }
+
+    /// Takes a directory away with all that is in it.
+    pub(in crate::active) fn take_away(&self, directory: &OwnedFd, name: &[u8]) -> Result<()> {
+        let away = self.stage(|work, other| {
+            entry::rename((directory, name), (work, other), RenameFlags::empty())
+        });
+        away.map(drop)
+    }
+
+    /// Returns what a whiteout is called that is a file, where there are such.
+    fn whiteout_file(&self, name: &[u8]) -> Option<Vec<u8>> {
+        let file = self.makes_files().then(|| [b".wh.", name].concat());
+        file.filter(|file| file.len() <= LONGEST_NAME)
+    }
+
+    fn link_whiteout(&self, to: impl AsFd, name: &[u8]) -> Result<()> {
         let link = || rustix::fs::linkat(self.fd(), WHITEOUT, &to, name, AtFlags::empty());
         match link() {
             Err(Errno::NOENT | Errno::MLINK) => {
@@ -91,8 +143,7 @@ impl Work {
         }
     }
 
-    /// Stages a whiteout.
-    pub(in crate::active) fn stage_whiteout(&self) -> Result<Staged<'_>> {
+    fn stage_whiteout(&self) -> Result<Staged<'_>> {
         let (staged, ()) = self.stage(|directory, name| self.link_whiteout(directory, name))?;
         Ok(staged)
     }
@@ -153,6 +204,15 @@ impl Drop for Staged<'_> {
         if let Err(errno) = remove(self.work.fd(), &self.name, DEEPEST) {
             warn!("clear the work directory: {errno}");
         }
+    }
+}
+
+/// Makes a whiteout that is a file; one that a crash has left will do.
+fn make_whiteout_file(directory: impl AsFd, name: &[u8]) -> Result<()> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+        Ok(_) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
     }
 }
 
