@@ -300,9 +300,9 @@ fn contents_are_on_disk_before_anything_says_that_they_are_the_true_ones() {
         let calls = faults.calls_of(|| append(&bed.path("")).unwrap());
         let last = |number| calls.iter().rposition(|call| *call == number);
         let published = last(publish).expect(what);
-        let copies = [libc::SYS_copy_file_range, libc::SYS_pwrite64];
+        let writes = [libc::SYS_copy_file_range, libc::SYS_pwrite64];
         let before = calls.get(..published).unwrap();
-        let copied = before.iter().rposition(|call| copies.contains(call));
+        let copied = before.iter().rposition(|call| writes.contains(call));
         let synced = before.iter().rposition(|call| *call == libc::SYS_fsync);
         assert!(copied.is_some() && synced > copied, "{what}: {calls:?}");
     }
