@@ -33,22 +33,52 @@ pub(crate) enum Resolution<T> {
     Directory(Vec<T>),
 }
 
+/// How far the resolution of a name has come, going down through the layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// No layer has said anything.
+    #[default]
+    Open,
+    /// It is a directory, and layers below may contribute to it.
+    Merging,
+    /// Layers below have no say.
+    Settled,
+}
+
+impl Standing {
+    /// Takes what the next layer that has the name holds; returns whether that is a part of
+    /// what is shown.
+    pub(crate) fn take(&mut self, held: Held) -> bool {
+        let (next, is_part) = match (*self, held) {
+            (Self::Settled, _) => (Self::Settled, false),
+            (Self::Open | Self::Merging, Held::Directory { opaque: false }) => {
+                (Self::Merging, true)
+            }
+            (Self::Open | Self::Merging, Held::Directory { opaque: true })
+            | (Self::Open, Held::NonDirectory) => (Self::Settled, true),
+            (Self::Open | Self::Merging, Held::Whiteout) | (Self::Merging, Held::NonDirectory) => {
+                (Self::Settled, false)
+            }
+        };
+        *self = next;
+        is_part
+    }
+}
+
 /// Returns what a name is, given what the layers that hold it have for it, uppermost
 /// first. Layers below one that settles the matter are not asked.
 pub(crate) fn resolve<T>(held: impl IntoIterator<Item = (T, Held)>) -> Resolution<T> {
+    let mut standing = Standing::default();
     let mut contributors = Vec::new();
     for (layer, held) in held {
-        match held {
-            Held::NonDirectory if contributors.is_empty() => {
+        if standing.take(held) {
+            if held == Held::NonDirectory {
                 return Resolution::NonDirectory(layer);
             }
-            Held::Whiteout | Held::NonDirectory => break,
-            Held::Directory { opaque } => {
-                contributors.push(layer);
-                if opaque {
-                    break;
-                }
-            }
+            contributors.push(layer);
+        }
+        if standing == Standing::Settled {
+            break;
         }
     }
     if contributors.is_empty() {

@@ -1,12 +1,10 @@
 //! The merge of all names of one directory.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
-use super::{Resolution, resolve};
-use crate::layer::{Dentries, Kind};
+use super::{Held, Standing};
+use crate::layer::Dentries;
 use crate::{FileType, Result};
 
 /// Where a name of a merged directory stands: 8 bytes for each.
@@ -64,137 +62,141 @@ impl MergedNames {
     }
 }
 
-/// Merges the names that the contributors of a directory hold, uppermost first, in
-/// time O(n log k) for n names of k contributors. Each name is resolved by the rules.
+/// Merges the names that the contributors of a directory hold, uppermost first. Each name is
+/// resolved by the rules.
+///
+/// A name that many layers have is found again by its hash and compared once with each, so
+/// that the time grows with the number of names that are held, however many layers they are
+/// in; only the names that differ are sorted, and those of one layer are sorted already.
 pub(crate) fn merge(contributors: &[Dentries<'_>]) -> Result<MergedNames> {
-    let mut merged = Builder::default();
-    let mut heap = BinaryHeap::with_capacity(contributors.len());
+    let longest = contributors.iter().map(|dentries| dentries.len()).max();
+    let mut names = Names::with_capacity(longest.unwrap_or_default());
     for (contributor, dentries) in (0..).zip(contributors) {
-        if dentries.len() > 0 {
-            heap.push(Reverse(Cursor::at(
-                *dentries,
-                Slot {
-                    contributor,
-                    dentry: 0,
-                },
-            )?));
+        for dentry in 0..length_of(dentries.len()) {
+            let (name, kind) = dentries.at(dentry as usize)?;
+            let slot = Slot {
+                contributor,
+                dentry,
+            };
+            names.add(name, slot, kind.held());
         }
     }
-    let mut group: Vec<(Slot, Kind)> = Vec::new();
-    let mut name: &[u8] = &[];
-    while let Some(mut first) = heap.peek_mut() {
-        let Reverse(cursor) = *first;
-        if cursor.name != name {
-            merged.push(name, &group);
-            group.clear();
-            name = cursor.name;
-        }
-        group.push((cursor.slot, cursor.kind));
-        match cursor.next(contributors)? {
-            Some(next) => *first = Reverse(next),
-            None => {
-                PeekMut::pop(first);
-            }
-        }
-    }
-    merged.push(name, &group);
-    Ok(merged.finish())
+    Ok(names.finish())
 }
 
-/// The next name of one contributor, ordered by name, then uppermost first.
-#[derive(Clone, Copy, Debug)]
-struct Cursor<'a> {
+/// What one name has come to.
+#[derive(Debug)]
+struct Group<'a> {
     name: &'a [u8],
-    slot: Slot,
-    kind: Kind,
+    standing: Standing,
+    /// The uppermost part of what is shown, if there is any.
+    first: Option<Slot>,
+    /// How many directories make it up; 0 for anything else.
+    directories: u32,
+    /// Where the next of these goes among the contributors.
+    next: u32,
 }
-
-impl<'a> Cursor<'a> {
-    fn at(dentries: Dentries<'a>, slot: Slot) -> Result<Self> {
-        let (name, kind) = dentries.at(slot.dentry as usize)?;
-        Ok(Self { name, slot, kind })
-    }
-
-    fn next(self, contributors: &[Dentries<'a>]) -> Result<Option<Self>> {
-        let slot = Slot {
-            dentry: self.slot.dentry + 1,
-            ..self.slot
-        };
-        match contributors.get(slot.contributor as usize) {
-            Some(dentries) if (slot.dentry as usize) < dentries.len() => {
-                Self::at(*dentries, slot).map(Some)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn key(&self) -> (&'a [u8], u32) {
-        (self.name, self.slot.contributor)
-    }
-}
-
-impl Ord for Cursor<'_> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-impl PartialOrd for Cursor<'_> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Cursor<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Cursor<'_> {}
 
 /// [`MergedNames`] while it grows.
-#[derive(Debug, Default)]
-struct Builder {
-    slots: Vec<Slot>,
-    by_hash: Vec<(u32, u32)>,
+#[derive(Debug)]
+struct Names<'a> {
     hasher: RandomState,
-    subdirectories: u32,
-    starts: Vec<(u32, u32)>,
-    contributors: Vec<Slot>,
+    /// Positions in `groups`.
+    known: HashMap<&'a [u8], u32, RandomState>,
+    groups: Vec<Group<'a>>,
+    /// The dentries of directories with their groups, uppermost first.
+    directories: Vec<(u32, Slot)>,
 }
 
-impl Builder {
-    /// Adds the name that all of a group have, unless it resolves to nothing.
-    fn push(&mut self, name: &[u8], group: &[(Slot, Kind)]) {
-        let position = length(&self.slots);
-        match resolve(group.iter().map(|(slot, kind)| (*slot, kind.held()))) {
-            Resolution::Absent => {}
-            Resolution::NonDirectory(slot) => self.slots.push(slot),
-            Resolution::Directory(contributors) => {
-                self.subdirectories = self.subdirectories.saturating_add(1);
-                if contributors.len() > 1 {
-                    self.starts.push((position, length(&self.contributors)));
-                    self.contributors.extend_from_slice(&contributors);
-                }
-                self.slots.extend(contributors.first());
-            }
+impl<'a> Names<'a> {
+    fn with_capacity(names: usize) -> Self {
+        let hasher = RandomState::new();
+        Self {
+            known: HashMap::with_capacity_and_hasher(names, hasher.clone()),
+            hasher,
+            groups: Vec::with_capacity(names),
+            directories: Vec::new(),
         }
-        if length(&self.slots) > position {
-            self.by_hash.push((hash(&self.hasher, name), position));
+    }
+
+    /// Adds what the next lower contributor holds for a name.
+    fn add(&mut self, name: &'a [u8], slot: Slot, held: Held) {
+        let group = *self.known.entry(name).or_insert_with(|| {
+            self.groups.push(Group {
+                name,
+                standing: Standing::default(),
+                first: None,
+                directories: 0,
+                next: 0,
+            });
+            length_of(self.groups.len() - 1)
+        });
+        let Some(of) = self.groups.get_mut(group as usize) else {
+            return;
+        };
+        if of.standing.take(held) {
+            of.first = of.first.or(Some(slot));
+            if matches!(held, Held::Directory { .. }) {
+                of.directories += 1;
+                self.directories.push((group, slot));
+            }
         }
     }
 
     fn finish(mut self) -> MergedNames {
-        self.by_hash.sort_unstable();
-        MergedNames {
-            slots: self.slots.into(),
-            by_hash: self.by_hash.into(),
-            hasher: self.hasher,
-            subdirectories: self.subdirectories,
-            starts: self.starts.into(),
-            contributors: self.contributors.into(),
+        let groups = &mut self.groups;
+        let mut order: Vec<(&[u8], u32)> = (0..)
+            .zip(groups.iter())
+            .filter(|(_, group)| group.first.is_some())
+            .map(|(index, group)| (group.name, index))
+            .collect();
+        order.sort();
+        let mut slots = Vec::with_capacity(order.len());
+        let mut by_hash = Vec::with_capacity(order.len());
+        let mut starts = Vec::new();
+        let (mut subdirectories, mut end) = (0, 0);
+        for (position, (name, group)) in (0..).zip(order) {
+            let Some(group) = groups.get_mut(group as usize) else {
+                continue;
+            };
+            slots.extend(group.first);
+            by_hash.push((hash(&self.hasher, name), position));
+            subdirectories += u32::from(group.directories > 0);
+            if group.directories > 1 {
+                starts.push((position, end));
+                group.next = end;
+                end += group.directories;
+            }
         }
+        by_hash.sort_unstable();
+        MergedNames {
+            slots: slots.into(),
+            by_hash: by_hash.into(),
+            contributors: self.contributors(end),
+            hasher: self.hasher,
+            subdirectories,
+            starts: starts.into(),
+        }
+    }
+
+    /// Returns the dentries of the directories that more than one make up, those of one
+    /// beside each other.
+    fn contributors(&mut self, count: u32) -> Box<[Slot]> {
+        let none = Slot {
+            contributor: 0,
+            dentry: 0,
+        };
+        let mut contributors = vec![none; count as usize];
+        for (group, slot) in &self.directories {
+            if let Some(group) = self.groups.get_mut(*group as usize)
+                && group.directories > 1
+                && let Some(place) = contributors.get_mut(group.next as usize)
+            {
+                *place = *slot;
+                group.next += 1;
+            }
+        }
+        contributors.into()
     }
 }
 
@@ -207,8 +209,8 @@ fn hash(hasher: &RandomState, name: &[u8]) -> u32 {
 
 /// Positions are kept in 32 bits: an index holds fewer than 2^32 inodes, and a
 /// listing fewer than 2^32 bytes of names.
-fn length<T>(of: &[T]) -> u32 {
-    u32::try_from(of.len()).unwrap_or(u32::MAX)
+fn length_of(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// Returns how many directories one layer holds in a directory by itself.
