@@ -203,7 +203,6 @@ fn view(store: &Store, tree: &SnapshotMounts) -> Result<Option<View>, DiffError>
         .iter()
         .filter_map(|layer| layer.diff_id().cloned())
         .collect();
-    layers.read_ahead(&packed);
     layers.require(&packed)?;
     let view = View::open(layers.open_all(&tree.layers)?, ViewOptions::default());
     Ok(Some(view.map_err(DiffError::View)?))

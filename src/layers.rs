@@ -25,11 +25,12 @@ mod verify;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use mica_fuse::{DirectoryLayer, Layer, PackedLayer};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::oci::{DiffId, Digest, ParseDigestError};
@@ -157,34 +158,39 @@ impl Layers {
     /// Returns what is known of a layer.
     pub fn state(&self, diff_id: &DiffId) -> Result<LayerState, LayerError> {
         let path = self.path(diff_id);
-        if !exists(&path)? {
-            return Ok(LayerState::Missing);
-        }
+        // Either mark says as well that the layer is there.
         if exists(&path.join(SYNCED))? || is_of_this_boot(&path)? {
             return Ok(LayerState::Ready);
         }
-        Ok(LayerState::Unproven)
+        Ok(if exists(&path)? {
+            LayerState::Unproven
+        } else {
+            LayerState::Missing
+        })
     }
 
     /// Opens a layer for reading.
     pub fn open(&self, diff_id: &DiffId) -> Result<PackedLayer, LayerError> {
         let path = self.path(diff_id);
-        if !exists(&path)? {
-            return Err(LayerError::NotFound(diff_id.clone()));
-        }
-        let directory = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| failed("open", &path)(errno.into()))?;
-        PackedLayer::open(std::os::fd::AsFd::as_fd(&directory), diff_id.to_string()).map_err(
-            |source| LayerError::Packed {
-                diff_id: diff_id.clone(),
-                source,
-            },
-        )
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = match rustix::fs::open(&path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(LayerError::NotFound(diff_id.clone())),
+            other => other.map_err(|errno| failed("open", &path)(errno.into()))?,
+        };
+        PackedLayer::open(directory, diff_id.to_string()).map_err(|source| LayerError::Packed {
+            diff_id: diff_id.clone(),
+            source,
+        })
     }
 
     /// Opens the layers of a chain, packed ones and directories.
     pub fn open_all(&self, plans: &[LayerPlan]) -> Result<Vec<Layer>, LayerError> {
-        let open = |plan: &LayerPlan| match plan {
+        ahead::on_all_processors(plans, |plan| self.open_planned(plan))
+    }
+
+    /// Opens a layer in either form.
+    fn open_planned(&self, plan: &LayerPlan) -> Result<Layer, LayerError> {
+        match plan {
             LayerPlan::Packed(diff_id) => Ok(Layer::Packed(Arc::new(self.open(diff_id)?))),
             LayerPlan::Directory(path) => match DirectoryLayer::open(path) {
                 Ok(layer) => Ok(Layer::Directory(Arc::new(layer))),
@@ -193,8 +199,7 @@ impl Layers {
                     source,
                 }),
             },
-        };
-        plans.iter().map(open).collect()
+        }
     }
 
     /// Opens the data of a layer: its tar, byte for byte.
@@ -301,17 +306,22 @@ fn mark_synced(path: &Path) -> Result<(), LayerError> {
 
 fn is_of_this_boot(path: &Path) -> Result<bool, LayerError> {
     let mark = path.join(BOOT);
-    match fs::read_to_string(&mark) {
-        Ok(boot) => Ok(boot == boot_id()?),
+    match fs::read(&mark) {
+        Ok(boot) => Ok(boot == boot_id()?.as_bytes()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(failed("read", &mark)(error)),
     }
 }
 
 /// Returns what names this boot of the machine.
-fn boot_id() -> Result<String, LayerError> {
+fn boot_id() -> Result<&'static str, LayerError> {
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    if let Some(known) = BOOT_ID.get() {
+        return Ok(known);
+    }
     let path = Path::new("/proc/sys/kernel/random/boot_id");
-    fs::read_to_string(path).map_err(failed("read", path))
+    let read = fs::read_to_string(path).map_err(failed("read", path))?;
+    Ok(BOOT_ID.get_or_init(|| read))
 }
 
 fn file_name(diff_id: &DiffId) -> String {

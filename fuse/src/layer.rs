@@ -185,7 +185,7 @@ fn packed_kind(layer: &PackedLayer, target: packed::Target) -> Result<Kind> {
             file_type: FileType::Directory,
         } => Kind::PackedDirectory {
             index,
-            opaque: layer.inode(index)?.opaque,
+            opaque: layer.is_opaque(index)?,
         },
         packed::Target::Inode { index, file_type } => Kind::Packed(index, file_type),
     })

@@ -343,7 +343,7 @@ mod tests {
         let mut builder = Builder::new(file.as_fd(), "layer").unwrap();
         builder.push(&tar.into_inner().unwrap()).unwrap();
         builder.finish().unwrap();
-        PackedLayer::open(file.as_fd(), "layer").unwrap()
+        PackedLayer::open(file.into(), "layer").unwrap()
     }
 
     #[test]

@@ -93,11 +93,11 @@ pub(super) fn require_layers(
     let layers = session.store.layers();
     let packed = named.shown.layers.iter().filter_map(LayerPlan::diff_id);
     let packed: Vec<DiffId> = packed.cloned().collect();
-    layers.read_ahead(&packed);
+    let are_ready = layers.require(&packed);
     let (Some(image), Some(contents)) = (&named.image, &named.contents) else {
-        return Ok(layers.require(&packed)?);
+        return Ok(are_ready?);
     };
-    if !is_parent && layers.require(&packed).is_ok() {
+    if !is_parent && are_ready.is_ok() {
         return Ok(());
     }
     let registry = registry::Options {

@@ -1,10 +1,11 @@
 //! Layers that several trees of one process have open in common.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use mica_fuse::{Layer, PackedLayer};
 
+use super::ahead::on_all_processors;
 use super::{LayerError, LayerPlan, Layers};
 use crate::oci::DiffId;
 
@@ -12,8 +13,10 @@ use crate::oci::DiffId;
 #[derive(Debug)]
 pub(crate) struct SharedLayers {
     layers: Layers,
-    open: Mutex<HashMap<DiffId, Weak<PackedLayer>>>,
+    open: Mutex<Opened>,
 }
+
+type Opened = HashMap<DiffId, Weak<PackedLayer>>;
 
 impl SharedLayers {
     pub(crate) fn new(layers: Layers) -> Self {
@@ -25,23 +28,34 @@ impl SharedLayers {
 
     /// Opens the layers of a chain, packed ones and directories.
     pub(crate) fn open_all(&self, plans: &[LayerPlan]) -> Result<Vec<Layer>, LayerError> {
-        let open = |plan: &LayerPlan| match plan {
-            LayerPlan::Packed(diff_id) => Ok(vec![Layer::Packed(self.open(diff_id)?)]),
-            LayerPlan::Directory(_) => self.layers.open_all(std::slice::from_ref(plan)),
-        };
-        let opened: Result<Vec<Vec<Layer>>, LayerError> = plans.iter().map(open).collect();
-        Ok(opened?.concat())
+        self.forget_closed();
+        on_all_processors(plans, |plan| match plan {
+            LayerPlan::Packed(diff_id) => Ok(Layer::Packed(self.open(diff_id)?)),
+            LayerPlan::Directory(_) => self.layers.open_planned(plan),
+        })
     }
 
-    /// Opens a packed layer.
-    pub(crate) fn open(&self, diff_id: &DiffId) -> Result<Arc<PackedLayer>, LayerError> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(layer) = open.get(diff_id).and_then(Weak::upgrade) {
+    /// Opens a packed layer, unless somebody has it open; no lock is held meanwhile, and who
+    /// comes second takes what the first has opened.
+    fn open(&self, diff_id: &DiffId) -> Result<Arc<PackedLayer>, LayerError> {
+        let known = |open: &Opened| open.get(diff_id).and_then(Weak::upgrade);
+        if let Some(layer) = known(&self.opened()) {
             return Ok(layer);
         }
-        open.retain(|_, layer| layer.strong_count() > 0);
         let layer = Arc::new(self.layers.open(diff_id)?);
+        let mut open = self.opened();
+        if let Some(layer) = known(&open) {
+            return Ok(layer);
+        }
         open.insert(diff_id.clone(), Arc::downgrade(&layer));
         Ok(layer)
+    }
+
+    fn forget_closed(&self) {
+        self.opened().retain(|_, layer| layer.strong_count() > 0);
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Opened> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -114,8 +114,8 @@ impl Layers {
 
     /// Makes sure that layers can be used; see [`Self::prove`].
     pub fn require(&self, diff_ids: &[DiffId]) -> Result<(), LayerError> {
-        for diff_id in diff_ids {
-            if !self.prove(diff_id)? {
+        for (diff_id, state) in diff_ids.iter().zip(self.states(diff_ids)?) {
+            if !self.prove_from(diff_id, state)? {
                 return Err(LayerError::Unusable(diff_id.clone()));
             }
         }
@@ -125,7 +125,11 @@ impl Layers {
     /// Says whether a layer can be used, after proving it where a crash has left
     /// doubt. A layer that is damaged counts as missing.
     pub(crate) fn prove(&self, diff_id: &DiffId) -> Result<bool, LayerError> {
-        match self.state(diff_id)? {
+        self.prove_from(diff_id, self.state(diff_id)?)
+    }
+
+    fn prove_from(&self, diff_id: &DiffId, state: LayerState) -> Result<bool, LayerError> {
+        match state {
             LayerState::Missing => Ok(false),
             LayerState::Ready => Ok(true),
             LayerState::Unproven => {

@@ -368,8 +368,8 @@ fn packed_dentries(stack: &Stack, layer: u32, index: InodeIndex) -> Result<Dentr
 /// or the uppermost where none does (rule 6).
 fn shown(stack: &Stack, contributors: &[Contributor]) -> Result<u32> {
     for (position, contributor) in (0..).zip(contributors) {
-        match contributor.names {
-            Names::Packed(index) if stack.packed(contributor.layer)?.inode(index)?.implied => {}
+        match &contributor.names {
+            Names::Packed(index) if stack.packed(contributor.layer)?.is_implied(*index)? => {}
             Names::Packed(_) | Names::Listing(_) => return Ok(position),
         }
     }

@@ -114,7 +114,7 @@ impl Stack {
                 let mut listing = self.directory(part.layer)?.list(&part.path)?;
                 // The mark beside it counts as one in it.
                 listing.opaque |= opaque;
-                Names::Listing(listing)
+                Names::Listing(listing.into())
             }
             _ => return Err(Error::Refused(Errno::NOTDIR)),
         };
@@ -174,7 +174,7 @@ pub(super) enum Names {
     /// In the index of a packed layer.
     Packed(InodeIndex),
     /// Here, since a directory layer would have to be read again.
-    Listing(Listing),
+    Listing(Box<Listing>),
 }
 
 /// What the marks on a directory and in it say of the layers below.
@@ -228,9 +228,7 @@ impl Contributor {
     /// Returns what the directory says of the layers below. Opaque goes first.
     pub(super) fn beyond(&self, stack: &Stack) -> Result<Beyond<'_>> {
         Ok(match &self.names {
-            Names::Packed(index) if stack.packed(self.layer)?.inode(*index)?.opaque => {
-                Beyond::Nothing
-            }
+            Names::Packed(index) if stack.packed(self.layer)?.is_opaque(*index)? => Beyond::Nothing,
             Names::Packed(_) => Beyond::Same,
             Names::Listing(listing) if listing.opaque => Beyond::Nothing,
             Names::Listing(listing) => (listing.redirect.as_ref()).map_or(Beyond::Same, Beyond::At),

@@ -239,9 +239,7 @@ fn make_layers(root: &Path) {
 pub(crate) fn packed_again(root: &Path) -> Arc<Tree> {
     Arc::new(tree_of(["upper", "lower"].map(|name| {
         let directory = File::open(root.join(format!("{name}.packed"))).unwrap();
-        Layer::Packed(Arc::new(
-            PackedLayer::open(directory.as_fd(), name).unwrap(),
-        ))
+        Layer::Packed(Arc::new(PackedLayer::open(directory.into(), name).unwrap()))
     })))
 }
 
@@ -267,9 +265,7 @@ fn pack(root: &Path, name: &str) -> Layer {
         builder.push(&tar.unwrap().stdout).unwrap();
         builder.finish().unwrap();
     }
-    Layer::Packed(Arc::new(
-        PackedLayer::open(directory.as_fd(), name).unwrap(),
-    ))
+    Layer::Packed(Arc::new(PackedLayer::open(directory.into(), name).unwrap()))
 }
 
 fn view_of(root: &Path, access: Access) -> Arc<Tree> {

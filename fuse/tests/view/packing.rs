@@ -111,6 +111,6 @@ impl Tar {
         builder.push(&self.0).unwrap();
         builder.push(&[0; 1024]).unwrap();
         builder.finish().unwrap();
-        Layer::Packed(Arc::new(PackedLayer::open(file.as_fd(), label).unwrap()))
+        Layer::Packed(Arc::new(PackedLayer::open(file.into(), label).unwrap()))
     }
 }

@@ -1,7 +1,7 @@
 //! The index in memory: its sections, checked once, and records read with their
 //! numbers checked.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use memmap2::Mmap;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -11,18 +11,38 @@ use super::format::{
 };
 use super::writer::checksum;
 
+/// The bytes of an index, of which nobody else has a copy that can be written to.
+#[derive(Debug)]
+pub(super) enum IndexBytes {
+    /// A small one.
+    Heap(Box<[u8]>),
+    /// A large one.
+    Map(Mmap),
+}
+
 /// An index whose checksums are right.
 #[derive(Debug)]
 pub(super) struct IndexMap {
-    map: Mmap,
+    map: IndexBytes,
     sections: [Range<usize>; 6],
     data_size: u64,
+}
+
+impl Deref for IndexBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Heap(bytes) => bytes,
+            Self::Map(map) => map,
+        }
+    }
 }
 
 impl IndexMap {
     /// Checks all of an index: magic, version, table, and the checksum of every
     /// section. Returns what is wrong as a text.
-    pub(super) fn check(map: Mmap) -> Result<Self, String> {
+    pub(super) fn check(map: IndexBytes) -> Result<Self, String> {
         let (header, rest) = Header::ref_from_prefix(&map).map_err(|_| "index is cut short")?;
         if header.magic != MAGIC {
             return Err("index has a wrong magic number".into());

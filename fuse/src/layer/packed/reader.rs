@@ -1,19 +1,21 @@
 //! Reads a packed layer.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::OnceLock;
 
 use memmap2::{Mmap, MmapMut};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use tracing::debug;
 
 use super::directory::Dentries;
 use super::format::{
-    DENTRY_LOWER_LINK, DENTRY_WHITEOUT, DentryRecord, InodeRecord, SectionKind, XattrRecord, split,
+    DENTRY_LOWER_LINK, DENTRY_WHITEOUT, DentryRecord, InodeRecord, SectionKind, XattrRecord, flag,
+    split,
 };
 use super::inode::{Inode, InodeIndex, InodeKind};
-use super::map::IndexMap;
+use super::map::{IndexBytes, IndexMap};
 use super::{DATA, INDEX};
 use crate::{Error, FileType, Result};
 
@@ -23,10 +25,13 @@ mod verify;
 
 pub(crate) use content::Extent;
 
+/// Larger indexes get a map of their own, which goes back to the system with the layer.
+const LARGEST_ON_HEAP: usize = 64 << 10;
+
 /// A packed layer: its index in memory and checked, its data mapped when it is first
 /// read.
 ///
-/// The index is a copy in a map of its own rather than a map of the file: what happens
+/// The index is a copy rather than a map of the file: what happens
 /// to the file later, be it changed, cut short or unreadable, cannot change what was
 /// checked, nor end the process by `SIGBUS`.
 #[derive(Debug)]
@@ -52,16 +57,15 @@ impl PackedLayer {
     /// Opens the layer in a directory. All of its index is read and every checksum
     /// verified: a changed index is [`Error::Corrupt`]. The label, the layer's diff
     /// ID, is for messages.
-    pub fn open(dir: BorrowedFd<'_>, label: impl Into<String>) -> Result<Self> {
+    pub fn open(dir: OwnedFd, label: impl Into<String>) -> Result<Self> {
         let label = label.into();
-        let file = open(dir, &label, INDEX)?;
+        let file = open(dir.as_fd(), &label, INDEX)?;
         let failed = |operation| Error::system(operation, Path::new(&label).join(INDEX));
         let map = read_index(&file).map_err(failed("read"))?;
         let map = IndexMap::check(map).map_err(|reason| Error::Corrupt {
             layer: label.clone(),
             reason,
         })?;
-        let dir = rustix::io::fcntl_dupfd_cloexec(dir, 0).map_err(failed("open"))?;
         let layer = Self {
             label,
             dir,
@@ -94,6 +98,17 @@ impl PackedLayer {
     pub fn inode(&self, index: InodeIndex) -> Result<Inode> {
         let record = self.record(index)?;
         Inode::of(record).ok_or_else(|| self.corrupt(index, "inode makes no sense"))
+    }
+
+    /// Returns whether an inode is a directory that hides what lower layers have in its
+    /// place.
+    pub(crate) fn is_opaque(&self, index: InodeIndex) -> Result<bool> {
+        self.is_directory_with(index, flag::OPAQUE)
+    }
+
+    /// Returns whether an inode is a directory that no entry of the archive names.
+    pub(crate) fn is_implied(&self, index: InodeIndex) -> Result<bool> {
+        self.is_directory_with(index, flag::IMPLIED)
     }
 
     /// Returns the names of a directory; `ENOTDIR` for other inodes.
@@ -213,6 +228,13 @@ impl PackedLayer {
         })
     }
 
+    fn is_directory_with(&self, index: InodeIndex, flag: u16) -> Result<bool> {
+        let record = self.record(index)?;
+        let is_directory =
+            FileType::of_mode(u32::from(record.mode.get())) == Some(FileType::Directory);
+        Ok(is_directory && record.flags.get() & flag != 0)
+    }
+
     /// Returns the record of an inode that must have a type.
     fn typed(
         &self,
@@ -253,14 +275,30 @@ fn open(dir: BorrowedFd<'_>, label: &str, name: &str) -> Result<OwnedFd> {
 
 /// Reads an index into memory; what a shorter file does not have is zero, which the
 /// checksums do not let pass.
-fn read_index(file: &OwnedFd) -> std::result::Result<Mmap, Errno> {
+///
+/// A chain of hundreds of layers has small ones, for which a map of their own costs more
+/// than the reading.
+fn read_index(file: &OwnedFd) -> std::result::Result<IndexBytes, Errno> {
     // Offsets in an index have 32 bits, so none is larger.
     let size = rustix::fs::fstat(file)?.st_size;
-    let size = u32::try_from(size).map_err(|_| Errno::FBIG)?;
+    let size = u32::try_from(size).map_err(|_| Errno::FBIG)? as usize;
+    if size <= LARGEST_ON_HEAP {
+        let mut bytes = vec![0; size];
+        fill(file, &mut bytes)?;
+        return Ok(IndexBytes::Heap(bytes.into()));
+    }
     let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::NOMEM);
-    let mut map = MmapMut::map_anon(size as usize).map_err(errno)?;
+    let mut map = MmapMut::map_anon(size).map_err(errno)?;
+    if let Err(error) = map.advise(memmap2::Advice::HugePage) {
+        debug!("huge pages for an index: {error}");
+    }
+    fill(file, &mut map)?;
+    map.make_read_only().map(IndexBytes::Map).map_err(errno)
+}
+
+fn fill(file: &OwnedFd, bytes: &mut [u8]) -> std::result::Result<(), Errno> {
     let mut filled = 0;
-    while let Some(rest) = map.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match rustix::io::pread(file, rest, filled as u64) {
             Ok(0) => break,
             Ok(count) => filled += count,
@@ -268,5 +306,5 @@ fn read_index(file: &OwnedFd) -> std::result::Result<Mmap, Errno> {
             Err(errno) => return Err(errno),
         }
     }
-    map.make_read_only().map_err(errno)
+    Ok(())
 }

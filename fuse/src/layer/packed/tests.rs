@@ -35,7 +35,7 @@ fn build_in_chunks(archive: &[u8], chunk: usize) -> Result<Built> {
     summary.sync()?;
     assert_eq!(summary.size, archive.len() as u64);
     assert_eq!(std::fs::read(dir.path().join(DATA)).unwrap(), archive);
-    let layer = PackedLayer::open(handle.as_fd(), "test")?;
+    let layer = PackedLayer::open(handle.into(), "test")?;
     assert_eq!(u64::from(layer.inodes()), summary.inodes);
     assert_eq!(layer.lower_links().count() as u64, summary.lower_links);
     assert!(layer.matches_data(|_| {})?);

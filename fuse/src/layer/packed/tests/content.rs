@@ -143,7 +143,7 @@ fn missing_or_short_data_is_an_error_when_it_is_read() {
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(100).unwrap();
     let handle = File::open(built.dir.path()).unwrap();
-    let layer = PackedLayer::open(handle.as_fd(), "test").unwrap();
+    let layer = PackedLayer::open(handle.into(), "test").unwrap();
     assert!(matches!(
         layer.read(index, 1000, 10),
         Err(Error::Corrupt { .. })

@@ -36,7 +36,7 @@ fn index(built: &Built) -> Vec<u8> {
 
 fn reopen(built: &Built, index: &[u8]) -> Result<PackedLayer> {
     std::fs::write(built.dir.path().join(INDEX), index).unwrap();
-    PackedLayer::open(File::open(built.dir.path()).unwrap().as_fd(), "test")
+    PackedLayer::open(File::open(built.dir.path()).unwrap().into(), "test")
 }
 
 /// Makes all checksums of an index right, as far as its table can be read.
