@@ -129,7 +129,8 @@ impl Records {
                 path: path.clone(),
                 source,
             })?;
-        publish::write_file(&path, &json).map_err(failed("write", &path))
+        // No mount outlives a crash.
+        publish::write_file_for_now(&path, &json).map_err(failed("write", &path))
     }
 
     /// Removes the record of a mount with its log, unless another process has written a
@@ -176,9 +177,11 @@ impl Records {
     }
 }
 
-/// Returns the record, or `None` if its process has removed it meanwhile.
+/// Returns the record, or `None` if its process has removed it meanwhile, or a crash has left
+/// an empty file of it.
 fn read(path: &Path) -> Result<Option<MountRecord>, MountsError> {
     let bytes = match fs::read(path) {
+        Ok(bytes) if bytes.is_empty() => return Ok(None),
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("read", path)(error)),
@@ -206,4 +209,19 @@ fn remove(path: &Path) -> Result<(), MountsError> {
 
 fn log_of(record: &Path) -> PathBuf {
     record.with_extension("log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_crash_leaves_of_a_record_is_no_record() {
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::at(directory.path());
+        let point = Path::new("/mnt");
+        fs::write(records.path(point), b"").unwrap();
+        assert!(records.find(point).unwrap().is_none());
+        assert!(records.list().unwrap().is_empty());
+    }
 }
