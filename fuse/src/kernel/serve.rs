@@ -13,7 +13,7 @@ use tracing::{debug, error};
 
 use super::abi::opcode;
 use super::company::{Caller, Company};
-use super::crew::{Crew, Duty};
+use super::crew::{Crew, Duty, Watch};
 use super::decode::{Message, caller_of, decode, opcode_of};
 use super::device::{Device, Sent, Taken};
 use super::encode::{encode, encode_done, encode_error};
@@ -58,7 +58,7 @@ pub(crate) struct Server<'s> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     Stay,
-    /// The watch was handed over, because the answer had to wait for a disk.
+    /// The watch is another's, because the answer had to wait for a disk.
     WatchIsGiven,
     Leave,
 }
@@ -82,7 +82,7 @@ impl<'s> Server<'s> {
         let _dismissal = Dismissal(self.service.crew);
         loop {
             let next = match self.service.crew.next_duty() {
-                Duty::Watch => self.watch()?,
+                Duty::Watch(watch) => self.watch(watch)?,
                 Duty::Help => self.help()?,
                 Duty::Leave => Next::Leave,
             };
@@ -101,7 +101,7 @@ impl<'s> Server<'s> {
         loop {
             match self.device.take(&mut self.buffer)? {
                 Taken::Message(length) => {
-                    if self.attend(length, false, Instant::now())? == Next::Leave {
+                    if self.attend(length, None, Instant::now())? == Next::Leave {
                         return Ok(true);
                     }
                 }
@@ -111,7 +111,7 @@ impl<'s> Server<'s> {
         }
     }
 
-    fn watch(&mut self) -> Result<Next, Errno> {
+    fn watch(&mut self, mut watch: Watch) -> Result<Next, Errno> {
         let mut in_a_row = 0;
         loop {
             let taken = match self.device.take(&mut self.buffer)? {
@@ -134,7 +134,13 @@ impl<'s> Server<'s> {
                     self.pace.request(now);
                     let caller = self.buffer.get(..length).and_then(caller_of);
                     self.caller.request(now, caller.unwrap_or(0));
-                    self.attend(length, true, now)?
+                    self.service.crew.begin_answer(&mut watch);
+                    match self.attend(length, Some(&mut watch), now)? {
+                        Next::Stay if !self.service.crew.end_answer(&mut watch) => {
+                            Next::WatchIsGiven
+                        }
+                        next => next,
+                    }
                 }
                 Taken::Nothing => self.sleep()?,
                 Taken::Gone => Next::Leave,
@@ -196,15 +202,20 @@ impl<'s> Server<'s> {
     }
 
     /// Answers a message that was taken at `start`.
-    fn attend(&mut self, length: usize, has_watch: bool, start: Instant) -> Result<Next, Errno> {
+    fn attend(
+        &mut self,
+        length: usize,
+        watch: Option<&mut Watch>,
+        start: Instant,
+    ) -> Result<Next, Errno> {
         let opcode = self.buffer.get(..length).and_then(opcode_of).unwrap_or(0);
         self.service.statistics.count(opcode);
-        let next = self.answer(length, has_watch);
+        let next = self.answer(length, watch);
         self.service.statistics.took(opcode, start.elapsed());
         next
     }
 
-    fn answer(&mut self, length: usize, mut has_watch: bool) -> Result<Next, Errno> {
+    fn answer(&mut self, length: usize, mut watch: Option<&mut Watch>) -> Result<Next, Errno> {
         let bytes = self.buffer.get(..length).unwrap_or_default();
         let question = match decode(bytes) {
             Ok(Message::Ask(question)) => question,
@@ -233,21 +244,23 @@ impl<'s> Server<'s> {
             }
         };
         let route = self.service.shown.route(question.request.node);
-        if has_watch && route.may_wait(&question.request) {
-            self.service.crew.hand_over_watch();
-            has_watch = false;
+        let crew = self.service.crew;
+        let mut next = Next::Stay;
+        if let Some(watch) = watch.take_if(|_| route.may_wait(&question.request)) {
+            crew.hand_over(watch);
+            next = Next::WatchIsGiven;
         }
         let answer = route.answer(&question.request);
         let answer = answer.map(|reply| self.service.statistics.watch(reply));
         let Some(data) = encode(&question, answer, route.timeout().into(), &mut self.head) else {
-            return Ok(stay(has_watch));
+            return Ok(next);
         };
-        if has_watch && !data.iter().all(is_at_hand) {
-            self.service.crew.hand_over_watch();
-            has_watch = false;
+        if let Some(watch) = watch.take_if(|_| !data.iter().all(is_at_hand)) {
+            crew.hand_over(watch);
+            next = Next::WatchIsGiven;
         }
         match self.device.send(&self.head, &data)? {
-            Sent::Done => Ok(stay(has_watch)),
+            Sent::Done => Ok(next),
             Sent::Gone => Ok(Next::Leave),
             Sent::Unreadable => {
                 error!(
@@ -255,7 +268,7 @@ impl<'s> Server<'s> {
                     route.describe(question.request.node)
                 );
                 refuse(&self.device, question.unique, Errno::IO)?;
-                Ok(stay(has_watch))
+                Ok(next)
             }
         }
     }
@@ -267,14 +280,6 @@ struct Dismissal<'s>(&'s Crew);
 impl Drop for Dismissal<'_> {
     fn drop(&mut self) {
         self.0.dismiss();
-    }
-}
-
-fn stay(has_watch: bool) -> Next {
-    if has_watch {
-        Next::Stay
-    } else {
-        Next::WatchIsGiven
     }
 }
 

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mica_fuse::session::{Busy, CacheMode, MountError, MountOptions, Session, StopHandle, unmount};
+use mica_fuse::session::{
+    Busy, CacheMode, MountError, MountOptions, Session, StopHandle, Transport, unmount,
+};
 use mica_fuse::{
     Access, ActiveView, DirectoryLayer, Layer, Tree, Upper, UpperOptions, ViewOptions,
 };
@@ -45,6 +47,8 @@ pub(crate) struct Ground {
     pub(crate) metacopy: bool,
     /// How the kernel keeps contents for this crate's mount.
     pub(crate) cache: CacheMode,
+    /// How requests come to it.
+    pub(crate) transport: Transport,
 }
 
 /// A mounted tree.
@@ -81,6 +85,7 @@ impl Ground {
             point: make("point".to_owned()),
             metacopy: true,
             cache: usual_cache(),
+            transport: usual_transport(),
         }
     }
 
@@ -138,7 +143,7 @@ impl Ground {
         MountOptions {
             writable: true,
             cache: self.cache,
-            transport: usual_transport(),
+            transport: self.transport,
             ..MountOptions::new("mica-test", Access::Enforce)
         }
     }

@@ -6,11 +6,14 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
 
+use mica_fuse::session::Transport;
 use rustix::fs::{FallocateFlags, FlockOperation, XattrFlags, fallocate, flock, fsetxattr};
 
 use crate::bed::{Bed, CACHES, drop_caches, errno, evict, open_to_write};
-use crate::sys::Mapping;
+use crate::sys::{Gate, Mapping};
 
 /// Does everything to a file that has no name any more.
 fn use_unnamed(file: &File, why: &str) {
@@ -182,4 +185,33 @@ fn descriptors_of(path: &Path) -> usize {
         .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
         .filter(|target| target == path)
         .count()
+}
+
+/// Who looks at files before they may be opened keeps the server waiting, not its callers.
+#[test]
+fn an_open_that_has_to_wait_holds_nobody_else_up() {
+    for transport in [Transport::Poll, Transport::Block] {
+        let mut bed = Bed::unmounted(|_| {});
+        bed.ground.transport = transport;
+        fs::write(bed.upper("scanned"), "scanned").unwrap();
+        bed.remount();
+        let gate = Gate::before(&bed.upper("scanned"));
+        let (path, root) = (bed.path("scanned"), bed.path(""));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| fs::read(&path).unwrap());
+            let has_begun = gate.has_somebody();
+            let (report, reports) = mpsc::channel();
+            scope.spawn(move || {
+                for number in 0..1000 {
+                    assert!(!root.join(number.to_string()).exists());
+                }
+                report.send(()).unwrap();
+            });
+            let were_answered = reports.recv_timeout(Duration::from_secs(20));
+            assert!(has_begun && !reader.is_finished(), "{transport:?}");
+            drop(gate);
+            assert_eq!(were_answered, Ok(()), "{transport:?}");
+            assert_eq!(reader.join().unwrap(), b"scanned");
+        });
+    }
 }
