@@ -8,11 +8,15 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::{DaemonError, failed, failed_call};
 use crate::causes::causes;
 use crate::sys;
+
+/// Descriptors for which the table has room from the start: chains of layers are shorter, and
+/// the table takes 8 KiB.
+const ROOM: i32 = 1024;
 
 /// What a serving process says first, in one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
@@ -85,7 +89,11 @@ pub(crate) fn describe(error: &(dyn Error + 'static), hint: Option<&str>) -> Fai
     }
 }
 
-/// Lets this process open as many files as it ever may: directory layers keep files open.
+/// Lets this process open as many files as it ever may: directory layers keep files open, and
+/// packed ones a directory each.
+///
+/// Comes before other threads are started: the kernel has who outgrows the table of descriptors
+/// beside other threads wait for all processors, many milliseconds each time it doubles.
 pub(crate) fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -94,5 +102,8 @@ pub(crate) fn raise_descriptor_limit() {
     };
     if let Err(errno) = rustix::process::setrlimit(Resource::Nofile, raised) {
         warn!("raise the limit of open files: {errno}");
+    }
+    if let Err(errno) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), ROOM - 1) {
+        debug!("make room for descriptors: {errno}");
     }
 }
