@@ -5,14 +5,15 @@
 //! survives the process and is taken up again.
 //!
 //! The files ([`Content`]) are shared by all namespaces. Which blobs a namespace *has* is
-//! a matter of its records ([`Blobs`]), by containerd's rules and under its policy
-//! "shared": who asks to write a blob that the store has already need not send it. A blob
-//! in no record is garbage, yet whoever needs it may use it.
+//! a matter of its records ([`Blobs`]), by containerd's rules: who asks to write a blob that
+//! the store has already need not send it, unless the store's [`policy`] is another. A blob
+//! in no record is garbage, yet whoever may have it may use it.
 
 mod blobs;
 pub(crate) mod distribution;
 mod error;
 mod ingest;
+mod policy;
 mod record;
 mod staged;
 mod writer;
@@ -32,6 +33,7 @@ pub use blobs::Blobs;
 pub use error::ContentError;
 pub(crate) use ingest::Ingest;
 pub use ingest::IngestStatus;
+pub use policy::{SharingPolicy, UnknownPolicy};
 pub(crate) use record::record;
 pub(crate) use staged::{SealedBlob, StagedBlob};
 pub use writer::Writer;

@@ -25,6 +25,7 @@ mod plan;
 mod progress;
 mod record;
 mod schema1;
+mod share;
 mod supply;
 mod unpack;
 
@@ -49,6 +50,7 @@ use crate::source::{Source, SourceError};
 use crate::store::Store;
 
 use self::plan::{Part, Plan};
+use self::share::Share;
 
 pub use demand::fetch_blobs;
 pub use progress::{Observer, State};
@@ -180,6 +182,7 @@ pub struct Pulled {
 struct Context {
     store: Arc<Store>,
     source: Arc<Source>,
+    share: Share,
     observer: Observer,
     limits: Permits,
 }
@@ -226,6 +229,7 @@ pub async fn pull(
 ) -> Result<Pulled, PullError> {
     gc::tidy(&store)?;
     let context = Arc::new(Context {
+        share: Share::new(&store, &options.namespace),
         store,
         source,
         observer,

@@ -24,6 +24,16 @@ pub(super) fn run(session: &Session, command: &NamespaceCommand) -> Result<(), C
             let update = |mask: &[&str]| namespaces.update(name, &changes, mask);
             show(session, &masked(&changes, update)?)
         }
+        NamespaceCommand::Policy { policy } => {
+            let content = session.store.content();
+            if let Some(policy) = policy {
+                content.set_sharing_policy(*policy)?;
+            }
+            let policy = content.sharing_policy()?;
+            session
+                .output
+                .record(&policy, [("policy", policy.to_string())])
+        }
         NamespaceCommand::Rm { names } => names.iter().try_for_each(|name| {
             namespaces.delete(name)?;
             Output::line(format!("removed {name}"))

@@ -211,7 +211,8 @@ impl Writer {
     }
 }
 
-/// Returns the blob that a request wants, if the store has it already.
+/// Returns the blob that a request wants, if the store has it already and the namespace may
+/// have it.
 fn shared(blobs: &Blobs, request: &Request) -> Result<Option<State>, ContentError> {
     let Some(digest) = &request.expected else {
         return Ok(None);
@@ -221,6 +222,9 @@ fn shared(blobs: &Blobs, request: &Request) -> Result<Option<State>, ContentErro
         Err(ContentError::NotFound(_)) => return Ok(None),
         Err(error) => return Err(error),
     };
+    if !blobs.may_take(digest)? {
+        return Ok(None);
+    }
     let path = blobs.content.path(digest);
     let size = blob.metadata().map_err(failed("stat", &path))?.len();
     if request.total != 0 && request.total != size {

@@ -14,7 +14,7 @@ pub(super) async fn bring(context: &Context, descriptor: &Descriptor) -> Result<
     let digest = &descriptor.digest;
     loop {
         let ingest = blobs.ingest(descriptor).await?;
-        if blobs.size(digest)? == Some(descriptor.size) {
+        if blobs.size(digest)? == Some(descriptor.size) && context.share.may_take(digest)? {
             ingest.discard()?;
             context.observer.tell(digest, State::Exists);
             return Ok(());
@@ -33,6 +33,7 @@ pub(super) async fn bring(context: &Context, descriptor: &Descriptor) -> Result<
             }
             result => {
                 result?;
+                context.share.brought(digest);
                 context.observer.tell(digest, State::Done);
                 return Ok(());
             }

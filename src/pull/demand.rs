@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::record::{self, Blob};
+use super::share::Share;
 use super::{Context, Limits, Observer, PullError, blob, labels};
 use crate::leases::{Leases, Resource};
 use crate::meta::{ContentRecord, ImageRecord, Labels, MetaError, Namespace};
@@ -32,12 +33,15 @@ pub async fn fetch_blobs(
     registry: &registry::Options,
     observer: &Observer,
 ) -> Result<(), PullError> {
+    let share = Share::new(store, namespace);
     let mut missing = Vec::new();
     let mut seen = HashSet::new();
     for descriptor in wanted {
-        if seen.insert(&descriptor.digest)
-            && store.content().size(&descriptor.digest)? != Some(descriptor.size)
-        {
+        if !seen.insert(&descriptor.digest) {
+            continue;
+        }
+        let is_there = store.content().size(&descriptor.digest)? == Some(descriptor.size);
+        if !is_there || !share.may_take(&descriptor.digest)? {
             missing.push(descriptor.clone());
         }
     }
@@ -55,6 +59,7 @@ pub async fn fetch_blobs(
         let context = Arc::new(Context {
             store: Arc::clone(store),
             source: Arc::new(source),
+            share: Share::new(store, namespace),
             observer: observer.clone(),
             limits: Limits::default().into(),
         });

@@ -148,8 +148,14 @@ async fn document(
     if let Some((_, bytes)) = plan.documents.iter().find(is_known) {
         return Ok(bytes.clone());
     }
-    match context.store.content().read(&descriptor.digest, limit) {
-        Ok(bytes) if bytes.len() as u64 == descriptor.size => return Ok(bytes),
+    let blobs = context.store.content();
+    match blobs.read(&descriptor.digest, limit) {
+        Ok(bytes)
+            if bytes.len() as u64 == descriptor.size
+                && context.share.may_take(&descriptor.digest)? =>
+        {
+            return Ok(bytes);
+        }
         // A damaged document is fetched anew.
         Ok(_) | Err(ContentError::NotFound(_) | ContentError::Digest { .. }) => {}
         Err(error) => return Err(error.into()),
@@ -176,6 +182,7 @@ async fn document(
             Err(ContentError::Digest { .. }) if context.source.distrust(&descriptor.digest) => {}
             result => {
                 result?;
+                context.share.brought(&descriptor.digest);
                 plan.fetched.insert(descriptor.digest.clone());
                 return Ok(bytes);
             }

@@ -31,7 +31,8 @@ pub(super) async fn bring(
     let layers = context.store.layers();
     let _lock = layers.lock(diff_id).await?;
     let (store, wanted) = (layers.clone(), diff_id.clone());
-    if tokio::task::spawn_blocking(move || store.prove_index(&wanted)).await?? {
+    let is_proved = tokio::task::spawn_blocking(move || store.prove_index(&wanted)).await??;
+    if is_proved && context.share.may_take(&descriptor.digest)? {
         context.observer.tell(&descriptor.digest, State::Exists);
         return Ok(());
     }
@@ -54,6 +55,7 @@ pub(super) async fn bring(
             (_, result) => break result?,
         }
     }
+    context.share.brought(&descriptor.digest);
     context.observer.tell(&descriptor.digest, State::Done);
     Ok(())
 }
@@ -67,7 +69,8 @@ async fn attempt(
     let blobs = context.store.content();
     let unpacking = context.store.layers().unpack(diff_id)?;
     let ingest = blobs.ingest(descriptor).await?;
-    let is_there = blobs.size(&descriptor.digest)? == Some(descriptor.size);
+    let is_there = blobs.size(&descriptor.digest)? == Some(descriptor.size)
+        && context.share.may_take(&descriptor.digest)?;
     let (sender, network) = channel(PIECES);
     let offset = ingest.resumed();
     let (start, supply) = if is_there {

@@ -1,5 +1,6 @@
 //! The last step: all records of a pull in one transaction.
 
+use super::share::Share;
 use super::{Context, Part, Plan, PullError, PullOptions, labels};
 use crate::leases::HeldLease;
 use crate::meta::{ContentRecord, Labels, MetaError, Namespace, Transaction};
@@ -19,7 +20,9 @@ pub(super) fn commit(
     let mut present = Vec::new();
     for (digest, labels) in labels::of_plan(context, plan) {
         // The blob of a layer that was there already was not fetched.
-        if let Some(size) = context.store.content().size(&digest)? {
+        if let Some(size) = context.store.content().size(&digest)?
+            && context.share.may_take(&digest)?
+        {
             present.push((digest, size, labels));
         }
     }
@@ -68,8 +71,11 @@ pub(super) fn unpacked(
     lease: HeldLease,
 ) -> Result<(), PullError> {
     let mut present = Vec::new();
+    let share = Share::new(store, namespace);
     for (digest, labels) in labels::of_unpacked(part) {
-        if let Some(size) = store.content().size(&digest)? {
+        if let Some(size) = store.content().size(&digest)?
+            && share.may_take(&digest)?
+        {
             present.push(Blob {
                 digest,
                 size,

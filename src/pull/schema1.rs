@@ -96,6 +96,7 @@ pub(super) async fn convert(
     lease.add(digests.map(Resource::content).into())?;
     for (descriptor, bytes) in &documents {
         blobs.write(descriptor, bytes)?;
+        context.share.brought(&descriptor.digest);
     }
     let [_, (target, _)] = documents;
     Ok((target, lease))

@@ -5,7 +5,10 @@ mod resume;
 
 use std::time::{Duration, SystemTime};
 
+use mica::content::SharingPolicy;
+use mica::namespaces::Namespaces;
 use mica::oci::Digest;
+use mica::store::Store;
 use mica_proto::content::Info;
 use tonic::Code;
 
@@ -21,6 +24,14 @@ pub(crate) use resume::{
 impl Stage {
     fn blobs(&self) -> Blobs {
         Blobs::on(self.way.clone(), NAMESPACE)
+    }
+
+    /// Has namespaces kept apart; returns the store.
+    fn isolated(&self) -> Store {
+        let store = Store::open(&self.store()).unwrap();
+        let policy = SharingPolicy::Isolated;
+        store.content().set_sharing_policy(policy).unwrap();
+        store
     }
 
     /// The same store, for others.
@@ -262,4 +273,38 @@ pub(crate) async fn cross_namespace_share(stage: &mut Stage) {
     let mut writer = blobs.writer("again", 0, &digest).await.unwrap();
     writer.write_at(0, b"x").await.unwrap();
     assert_eq!(writer.last.offset, 1, "what is shared need not be taken");
+}
+
+pub(crate) async fn cross_namespace_isolate(stage: &mut Stage) {
+    let (mut blobs, mut other) = (stage.blobs(), stage.other());
+    drop(stage.isolated());
+    let bytes = noise(1000);
+    let digest = blobs.add(&bytes).await;
+    let writer = other.writer("isolated", 1000, &digest).await.unwrap();
+    assert_eq!(writer.last.offset, 0);
+    let committed = writer.commit(1000, &digest, labels(&[])).await;
+    refused(committed, Code::FailedPrecondition, "failed precondition");
+    refused(other.info(&digest).await, Code::NotFound, "not found");
+    let mut writer = other.writer("isolated", 1000, &digest).await.unwrap();
+    writer.write(&bytes).await.unwrap();
+    writer.commit(1000, &digest, labels(&[])).await.unwrap();
+    assert_eq!(other.bytes(&digest, 0, 0).await.unwrap(), bytes);
+}
+
+pub(crate) async fn shared_namespace_isolate(stage: &mut Stage) {
+    let (mut blobs, mut other) = (stage.blobs(), stage.other());
+    let namespaces = Namespaces::new(&stage.isolated());
+    let bytes = noise(1000);
+    let digest = blobs.add(&bytes).await;
+    for (value, offset) in [("false", 0), ("", 0), ("true", 1000)] {
+        let shareable = labels(&[("containerd.io/namespace.shareable", value)]);
+        let shareable = shareable.into_iter().collect();
+        namespaces.update(NAMESPACE, &shareable, &[]).unwrap();
+        let writer = other.writer("shared", 1000, &digest).await.unwrap();
+        assert_eq!(writer.last.offset, offset, "{value:?}");
+        writer.close().await;
+    }
+    let writer = other.writer("shared", 1000, &digest).await.unwrap();
+    writer.commit(1000, &digest, labels(&[])).await.unwrap();
+    assert_eq!(other.bytes(&digest, 0, 0).await.unwrap(), bytes);
 }

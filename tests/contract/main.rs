@@ -41,7 +41,7 @@ macro_rules! cases {
     };
 }
 
-const CASES: [Case; 35] = cases![
+const CASES: [Case; 37] = cases![
     snapshots::basic,
     snapshots::stat_active,
     snapshots::stat_committed,
@@ -77,6 +77,8 @@ const CASES: [Case; 35] = cases![
     content::commit_error_state,
     content::cross_namespace_append,
     content::cross_namespace_share,
+    content::cross_namespace_isolate,
+    content::shared_namespace_isolate,
 ];
 
 /// What only a server has to bear.

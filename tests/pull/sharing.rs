@@ -24,6 +24,43 @@ fn a_second_image_fetches_only_what_is_new() {
 }
 
 #[test]
+fn isolated_namespaces_fetch_for_themselves_what_none_of_them_shares() {
+    let mut layout = Layout::new();
+    let layer = layout.add_tar(&tar_of(&[("a", &noise(1, 10_000))]));
+    layout.finish();
+    let blob = layout.blob(&layer.digest);
+    let away = blob.with_extension("away");
+    let mica = Mica::new();
+    let pull = |namespace: &str| {
+        let words = ["-n", namespace, "pull", "-q", &layout.source()];
+        mica.run(words).status.success()
+    };
+    assert!(pull("first"));
+    let set = mica.ok(["namespace", "policy", "isolated"]);
+    assert_eq!(set, "policy:  isolated\n");
+    fs::rename(&blob, &away).unwrap();
+    assert!(!pull("second"), "what only another has");
+    assert!(pull("first"), "what it has itself");
+    fs::rename(&away, &blob).unwrap();
+    assert!(pull("second"));
+    fs::rename(&blob, &away).unwrap();
+    assert!(pull("second"), "what it has brought");
+    let shareable = "containerd.io/namespace.shareable=true";
+    mica.ok(["namespace", "label", "first", shareable]);
+    assert!(pull("third"), "what one of them shares");
+    assert_eq!(mica.json(["layer", "ls"]).as_array().unwrap().len(), 1);
+    mica.ok([
+        "namespace",
+        "label",
+        "first",
+        "containerd.io/namespace.shareable=",
+    ]);
+    assert!(!pull("fourth"));
+    mica.ok(["namespace", "policy", "shared"]);
+    assert!(pull("fourth"));
+}
+
+#[test]
 fn a_blob_without_its_layer_is_unpacked_from_the_store() {
     let mut layout = Layout::new();
     let layer = layout.add_tar(&tar_of(&[("a", &noise(1, 10_000))]));
