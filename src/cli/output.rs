@@ -1,11 +1,17 @@
 //! The one way to stdout: lines, tables and JSON.
 
 use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, StdoutLock, Write as _};
 
+use jiff::fmt::temporal::DateTimePrinter;
 use serde::Serialize;
 
 use super::CliError;
+
+/// Bytes that are written at once.
+const PIECE: usize = 64 << 10;
+/// The units of sizes above a byte, each 1024 of the one before.
+const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Prints results, as text or as JSON.
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +31,15 @@ impl Output {
 
     /// Prints a line.
     pub(super) fn line(line: impl Display) -> Result<(), CliError> {
-        Self::write(format!("{line}\n").as_bytes())
+        Self::write(|stdout| writeln!(stdout, "{line}"))
     }
 
     /// Prints one value as JSON.
     pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
-        let text = serde_json::to_string_pretty(value);
-        Self::line(text.map_err(|error| CliError::Output(error.into()))?)
+        Self::write(|stdout| {
+            serde_json::to_writer_pretty(&mut *stdout, value)?;
+            stdout.write_all(b"\n")
+        })
     }
 
     /// Prints one value as a line of JSON.
@@ -55,7 +63,7 @@ impl Output {
         for record in records {
             table.push(&row(record));
         }
-        Self::write(table.aligned().as_bytes())
+        Self::write(|stdout| table.write(stdout))
     }
 
     /// Prints one record as JSON, or as lines of a name and a value.
@@ -71,7 +79,7 @@ impl Output {
         for (name, value) in lines {
             table.push(&[format!("{name}:"), value]);
         }
-        Self::write(table.aligned().as_bytes())
+        Self::write(|stdout| table.write(stdout))
     }
 
     /// Copies bytes as they are.
@@ -80,10 +88,12 @@ impl Output {
         Ok(())
     }
 
-    fn write(bytes: &[u8]) -> Result<(), CliError> {
-        let mut stdout = io::stdout().lock();
-        stdout
-            .write_all(bytes)
+    /// Writes piece by piece: what is printed may be large.
+    fn write(
+        write: impl FnOnce(&mut BufWriter<StdoutLock<'_>>) -> io::Result<()>,
+    ) -> Result<(), CliError> {
+        let mut stdout = BufWriter::with_capacity(PIECE, io::stdout().lock());
+        write(&mut stdout)
             .and_then(|()| stdout.flush())
             .map_err(CliError::Output)
     }
@@ -116,24 +126,24 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    fn aligned(&self) -> String {
-        let mut aligned = String::with_capacity(2 * self.text.len());
+    fn write(&self, writer: &mut impl io::Write) -> io::Result<()> {
         let mut start = 0;
         for row in self.cells.chunks(N) {
             // Spaces are owed to a cell only once another one follows.
             let mut owed = 0;
             for ((end, characters), width) in row.iter().zip(self.widths) {
                 if *end > start {
-                    aligned.extend(std::iter::repeat_n(' ', owed));
-                    aligned.push_str(self.text.get(start..*end).unwrap_or_default());
+                    write!(writer, "{:owed$}", "")?;
+                    let cell = self.text.get(start..*end).unwrap_or_default();
+                    writer.write_all(cell.as_bytes())?;
                     owed = 0;
                 }
                 owed += width - characters + 2;
                 start = *end;
             }
-            aligned.push('\n');
+            writer.write_all(b"\n")?;
         }
-        aligned
+        Ok(())
     }
 }
 
@@ -154,12 +164,19 @@ pub(super) fn labels(labels: &crate::meta::Labels) -> String {
 
 /// Returns a time to the second.
 pub(super) fn time(time: jiff::Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(0));
+    PRINTER.timestamp_to_string(&time)
 }
 
 /// Returns a number of bytes for people.
 pub(super) fn size(bytes: u64) -> String {
-    indicatif::HumanBytes(bytes).to_string()
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let power = (bytes.ilog2() / 10) as usize;
+    let unit = UNITS.get(power - 1).copied().unwrap_or_default();
+    let hundredths = (u128::from(bytes) * 100 + (1 << (10 * power - 1))) >> (10 * power);
+    format!("{}.{:02} {unit}", hundredths / 100, hundredths % 100)
 }
 
 #[cfg(test)]
@@ -177,6 +194,26 @@ mod tests {
             table.push(&row);
         }
         let expected = "A     NAME\nlong  x     -\n\u{e9}\u{e9}          y\n";
-        assert_eq!(table.aligned(), expected);
+        let mut written = Vec::new();
+        table.write(&mut written).unwrap();
+        assert_eq!(String::from_utf8(written).unwrap(), expected);
+    }
+
+    #[test]
+    fn sizes_and_times_are_for_people() {
+        let table = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (1500, "1.46 KiB"),
+            (1_048_575, "1024.00 KiB"),
+            (3 << 20, "3.00 MiB"),
+            (u64::MAX, "16.00 EiB"),
+        ];
+        for (bytes, expected) in table {
+            assert_eq!(size(bytes), expected);
+        }
+        let moment: jiff::Timestamp = "2026-01-02T03:04:05.9Z".parse().unwrap();
+        assert_eq!(time(moment), "2026-01-02T03:04:05Z");
     }
 }

@@ -25,7 +25,9 @@ use crate::publish;
 /// What the names of files begin with whose locks have names of their own.
 const LAYER: &str = "layer-";
 const INGEST: &str = "ingest-";
-/// How long a waiter sleeps before it tries again.
+/// How long a waiter sleeps before it tries again: little at first, since most locks are held
+/// for a moment.
+const FIRST_RETRY: Duration = Duration::from_millis(1);
 const RETRY: Duration = Duration::from_millis(20);
 /// How long a lock that was let go may seem held: a child that another thread has just
 /// forked has all of its parent's files open until it runs its program.
@@ -140,11 +142,13 @@ impl Locks {
 
     /// Waits without end, and without a thread, for the lock held alone.
     pub(crate) async fn wait_exclusive(&self, name: &LockName) -> Result<FileLock, LockError> {
+        let mut pause = FIRST_RETRY;
         loop {
             if let Some(lock) = self.try_exclusive(name)? {
                 return Ok(lock);
             }
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(pause).await;
+            pause = RETRY.min(2 * pause);
         }
     }
 
@@ -306,6 +310,7 @@ fn retried<T>(
     attempt: impl Fn() -> Result<Option<T>, LockError>,
 ) -> Result<Option<T>, LockError> {
     let start = Instant::now();
+    let mut pause = FIRST_RETRY;
     loop {
         if let Some(done) = attempt()? {
             return Ok(Some(done));
@@ -313,7 +318,8 @@ fn retried<T>(
         if start.elapsed() >= limit {
             return Ok(None);
         }
-        std::thread::sleep(RETRY.min(limit));
+        std::thread::sleep(pause.min(limit));
+        pause = RETRY.min(2 * pause);
     }
 }
 
