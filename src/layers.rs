@@ -51,7 +51,7 @@ const SYNCED: &str = "synced";
 /// The mark that names the boot in which the layer was written.
 const BOOT: &str = "boot";
 /// How old a layer is when the kernel has written it back by itself.
-const SETTLED: Duration = Duration::from_secs(60);
+pub(crate) const SETTLED: Duration = Duration::from_secs(60);
 
 /// Why a layer could not be stored or used.
 #[derive(Debug, Error)]

@@ -20,7 +20,9 @@ mod kept;
 mod key;
 mod namespace;
 mod record;
+mod recording;
 mod remake;
+mod reserve;
 mod survey;
 mod transaction;
 
@@ -37,6 +39,7 @@ use crate::store::{FileLock, LockError, LockName, Locks};
 use database::Database;
 use journal::{End, Journal};
 use record::CommitCounter;
+use reserve::Reserve;
 
 pub use database::Damage;
 pub(crate) use dump::{AllRecords, Dump, NamespaceRecords};
@@ -192,7 +195,7 @@ impl Meta {
             return self.run_kept(is_write, work);
         }
         self.with_database(|database, journal, end| {
-            let transaction = Transaction::new(database);
+            let transaction = Transaction::new(database).recorded(journal, end);
             let value = work(&transaction)?;
             if is_write {
                 transaction.note_if_first()?;
@@ -219,6 +222,7 @@ impl Meta {
         let mut kept = self.kept.open();
         *kept = None;
         let _lock = self.lock()?;
+        let _room = Reserve::beside(&self.path).lend();
         let journal = Journal::beside(&self.path);
         let database = self.open(&journal)?;
         let end = Self::catch_up(&database, &journal)?;

@@ -85,8 +85,7 @@ impl Snapshots {
 
     /// Lists all snapshots, sorted by name.
     pub fn list(&self) -> Result<Vec<SnapshotRecord>, SnapshotError> {
-        self.meta
-            .read(|transaction| Ok(transaction.list(&self.namespace)?))
+        Ok(self.meta.list(&self.namespace)?)
     }
 
     /// Returns the record of one snapshot.

@@ -4,7 +4,7 @@
 //! version                    the layout's version
 //! content/blobs/<alg>/<hex>  content/ingests/<id>/
 //! layers/<alg>/<hex>/        snapshots/<id>/{fs,work}/
-//! meta.sled/   meta.journal   meta.wanted   damaged/   mounts/   views/   events/   locks/   tmp/
+//! meta.sled/   meta.{journal,wanted,reserve}    damaged/   mounts/   views/   events/   locks/   tmp/
 //! ```
 //! The directory belongs to one user (0700). Processes agree by locks on files
 //! ([`lock`]). Everyone who uses the store holds it shared; who holds it alone may do

@@ -75,6 +75,21 @@ pub(crate) fn make_read_only(tree: BorrowedFd<'_>) -> Result<(), Errno> {
     checked(result).map(drop)
 }
 
+/// Has the calling thread run only when no other one wants the processor (`SCHED_IDLE`).
+pub(crate) fn run_when_idle() -> Result<(), Errno> {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel only reads the structure; thread 0 is the calling one.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_sched_setscheduler,
+            0,
+            libc::SCHED_IDLE,
+            &raw const parameter,
+        )
+    };
+    checked(result).map(drop)
+}
+
 fn checked(result: libc::c_long) -> Result<libc::c_long, Errno> {
     if result >= 0 {
         return Ok(result);

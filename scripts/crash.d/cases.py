@@ -15,6 +15,7 @@ class Case:
     """A command that can be run again as it is."""
     name, words = "", []
     keeps_snapshots = True
+    frees = False  # that much has to work on a full disk
 
     def __init__(self, bed, turn):
         self.bed, self.turn = bed, turn
@@ -153,6 +154,7 @@ class Commit(Case):
 class Collect(Case):
     name, words = "gc", ["gc"]
     keeps_snapshots = False
+    frees = True
 
     def before(self):
         self.bed.make_garbage()

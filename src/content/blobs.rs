@@ -38,11 +38,9 @@ impl Blobs {
 
     /// Lists the blobs that a filter matches, sorted by digest.
     pub fn matching(&self, filter: &Filter) -> Result<Vec<ContentRecord>, ContentError> {
-        self.meta.read(|transaction| {
-            let mut records: Vec<ContentRecord> = transaction.list(&self.namespace)?;
-            records.retain(|record| filter.matches(record));
-            Ok(records)
-        })
+        let mut records: Vec<ContentRecord> = self.meta.list(&self.namespace)?;
+        records.retain(|record| filter.matches(record));
+        Ok(records)
     }
 
     /// Returns the record of one blob.

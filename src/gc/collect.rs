@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::courtesy::give_way;
 use super::error::GcError;
-use super::files::{self, File};
+use super::files::{self, File, Listing};
 use super::mark::{Marked, mark};
 use super::{NodeKind, due, upgrade};
 use crate::events::Event;
+use crate::layers::SETTLED;
 use crate::meta::{
     AllRecords, ContentRecord, Dump, ImageRecord, LeaseRecord, MetaError, Namespace, SnapshotId,
     SnapshotRecord, Transaction,
@@ -67,6 +68,9 @@ pub(super) enum Outcome<T> {
 /// Removes what nothing needs and no process uses.
 pub(crate) fn collect(store: &Store) -> Result<Collected, GcError> {
     let lock = store.locks().exclusive(&LockName::Gc, PATIENCE)?;
+    // Layers need not be looked at more often than they settle.
+    let age = SystemTime::now().duration_since(lock.modified()?);
+    let some_have_settled = age.unwrap_or_default() >= SETTLED;
     due::tidy(store)?;
     store.locks().sweep()?;
     let mut collected = Collected {
@@ -75,9 +79,10 @@ pub(crate) fn collect(store: &Store) -> Result<Collected, GcError> {
     };
     let mut in_use = BTreeSet::new();
     for _ in 0..TRIES {
-        let dump = dump(store)?;
-        let is_alone = !dump.has_leases();
-        let mark = || Ok::<_, GcError>(Survivors::among(decode(&dump)?, &in_use));
+        let dump = store.meta().dump()?;
+        let is_alone = !dump.has_leases;
+        let listing = Listing::of(store)?;
+        let mark = || Ok::<_, GcError>(Survivors::among(decode(store, &dump)?, &in_use));
         let survivors = if is_alone { mark() } else { give_way(mark) }?;
         if !survivors.records.has_labelled_roots {
             upgrade::store(store, &survivors.records)?;
@@ -96,11 +101,13 @@ pub(crate) fn collect(store: &Store) -> Result<Collected, GcError> {
                 continue;
             }
         };
-        let list = || files::garbage(store, &survivors);
+        // That the survivors are forgotten is work, too.
+        let list = move || listing.garbage(store, &survivors);
         let garbage = if is_alone { list() } else { give_way(list) }?;
         if remove_files(store, &garbage, expected, &mut collected)? {
-            let settle = || store.layers().settle();
-            if is_alone { settle() } else { give_way(settle) }?;
+            if some_have_settled {
+                store.layers().settle()?;
+            }
             collected.is_deferred = false;
             break;
         }
@@ -134,15 +141,11 @@ impl Survivors {
 
 /// Reads all records.
 pub(super) fn read(store: &Store) -> Result<AllRecords, GcError> {
-    decode(&dump(store)?)
+    decode(store, &store.meta().dump()?)
 }
 
-fn dump(store: &Store) -> Result<Dump, GcError> {
-    store.meta().read(|transaction| Ok(transaction.dump()?))
-}
-
-fn decode(dump: &Dump) -> Result<AllRecords, GcError> {
-    let mut records = dump.decode()?;
+fn decode(store: &Store, dump: &Dump) -> Result<AllRecords, GcError> {
+    let mut records = store.meta().decode(dump)?;
     if !records.has_labelled_roots {
         upgrade::label(&mut records);
     }

@@ -47,33 +47,56 @@ impl File {
     }
 }
 
-/// Lists what is there and not needed. Some of it may be in use.
-pub(super) fn garbage(store: &Store, survivors: &Survivors) -> Result<Vec<File>, GcError> {
-    let mut garbage = Vec::new();
-    for digest in store.content().digests()? {
-        if !survivors.has(NodeKind::Content, &digest) {
-            garbage.push(File::Blob(digest));
-        }
+/// What is there.
+#[derive(Debug)]
+pub(super) struct Listing {
+    blobs: Vec<Digest>,
+    layers: Vec<DiffId>,
+    directories: Vec<SnapshotId>,
+    /// With the references that they tell.
+    ingests: Vec<(String, Option<String>)>,
+}
+
+impl Listing {
+    /// Lists what is there. The kernel keeps a directory locked while it is read.
+    pub(super) fn of(store: &Store) -> Result<Self, GcError> {
+        Ok(Self {
+            blobs: store.content().digests()?,
+            layers: store.layers().list()?,
+            directories: Directories::new(store.root()).list()?,
+            ingests: store.content().ingest_directories()?,
+        })
     }
-    for diff_id in store.layers().list()? {
-        if !survivors.has(NodeKind::Layer, &diff_id) {
-            garbage.push(File::Layer(diff_id));
+
+    /// Returns what is there and not needed. Some of it may be in use.
+    pub(super) fn garbage(
+        self,
+        store: &Store,
+        survivors: &Survivors,
+    ) -> Result<Vec<File>, GcError> {
+        let Self {
+            mut blobs,
+            mut layers,
+            mut directories,
+            ingests,
+        } = self;
+        blobs.retain(|digest| !survivors.has(NodeKind::Content, digest));
+        layers.retain(|diff_id| !survivors.has(NodeKind::Layer, diff_id));
+        directories.retain(|id| !survivors.has(NodeKind::Directory, id));
+        let blobs = blobs.into_iter().map(File::Blob);
+        let layers = layers.into_iter().map(File::Layer);
+        let directories = directories.into_iter().map(File::Directory);
+        let mut garbage: Vec<File> = blobs.chain(layers).chain(directories).collect();
+        for (id, reference) in ingests {
+            let is_leased =
+                reference.is_some_and(|reference| survivors.has(NodeKind::Ingest, reference));
+            let path = store.content().ingest_path(&id);
+            if !is_leased && is_old(&path).map_err(failed(&path))? {
+                garbage.push(File::Ingest(id));
+            }
         }
+        Ok(garbage)
     }
-    for id in Directories::new(store.root()).list()? {
-        if !survivors.has(NodeKind::Directory, id) {
-            garbage.push(File::Directory(id));
-        }
-    }
-    for (id, reference) in store.content().ingest_directories()? {
-        let is_leased =
-            reference.is_some_and(|reference| survivors.has(NodeKind::Ingest, reference));
-        let path = store.content().ingest_path(&id);
-        if !is_leased && is_old(&path).map_err(failed(&path))? {
-            garbage.push(File::Ingest(id));
-        }
-    }
-    Ok(garbage)
 }
 
 /// A file with what keeps others from it; `None` where no more is needed.

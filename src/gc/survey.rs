@@ -6,9 +6,10 @@ use serde::Serialize;
 
 use super::collect::{Survivors, read};
 use super::error::GcError;
+use super::files::{self, Listing};
 use super::mark::Marked;
 use super::node::Why;
-use super::{Node, NodeKind, files};
+use super::{Node, NodeKind};
 use crate::meta::{Namespace, NamespaceRecords};
 use crate::store::Store;
 
@@ -89,7 +90,7 @@ fn survey_of(store: &Store, survivors: &Survivors) -> Result<Survey, GcError> {
     for ((namespace, records), marked) in namespaces.zip(&survivors.marked) {
         survey.add(namespace, records, marked);
     }
-    for file in files::garbage(store, survivors)? {
+    for file in Listing::of(store)?.garbage(store, survivors)? {
         survey.garbage.push(Garbage {
             namespace: None,
             node: file.node(),

@@ -10,6 +10,7 @@ use std::fs;
 use jiff::{SignedDuration, Timestamp};
 
 use super::collect::{Outcome, Survivors, remove_files, remove_records};
+use super::files::Listing;
 use super::*;
 use crate::images;
 use crate::labels::ROOT;
@@ -223,7 +224,9 @@ fn what_an_older_mark_calls_garbage_is_left() {
     assert!(matches!(removed, Outcome::Changed), "{removed:?}");
     let commits = before.records.commits;
     let mut none = Collected::default();
-    let garbage = files::garbage(&stage.store, &before).unwrap();
+    let garbage = Listing::of(&stage.store)
+        .and_then(|listing| listing.garbage(&stage.store, &before))
+        .unwrap();
     assert!(!remove_files(&stage.store, &garbage, commits, &mut none).unwrap());
     assert_eq!(none, Collected::default());
     assert_eq!(stage.counts(), [2, 1, 1]);

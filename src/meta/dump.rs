@@ -1,17 +1,41 @@
-//! All records at one moment, for those who need to see them together.
+//! All records at one moment, for those who need to see many of them.
 //!
-//! They are read in a transaction and decoded after it, so that nobody waits for that.
+//! They are taken in a transaction, and read and decoded after it, so that nobody waits for
+//! that.
 
-use super::key::{Table, namespace_of, parse};
+use std::thread;
+
+use super::key::{Table, namespace_of};
 use super::record::{ContentRecord, ImageRecord, LeaseRecord, Record, SnapshotRecord, decode};
-use super::{MetaError, Namespace};
+use super::recording::{Entries, Recording};
+use super::{Meta, MetaError, Namespace};
 
 /// All keys and records, in the order of the keys.
 #[derive(Debug)]
 pub(crate) struct Dump {
-    pub(super) entries: Entries,
+    pub(super) taken: Taken,
     pub(super) commits: u64,
     pub(super) has_labelled_roots: bool,
+    /// Whether there are leases, and so perhaps commands that run.
+    pub(crate) has_leases: bool,
+}
+
+/// How records are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By the journal, where it has them all.
+    Journal,
+    /// By the database.
+    Copy,
+}
+
+/// Where the records are.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// In the journal.
+    Recorded(Recording),
+    /// In memory.
+    Copied(Entries),
 }
 
 /// All records.
@@ -34,41 +58,59 @@ pub(crate) struct NamespaceRecords {
     pub(crate) leases: Vec<LeaseRecord>,
 }
 
-/// Many keys and records in one piece of memory, so that to copy them takes little time.
-#[derive(Debug, Default)]
-pub(super) struct Entries {
-    bytes: Vec<u8>,
-    /// Where in `bytes` each key and its record end.
-    ends: Vec<(usize, usize)>,
-}
-
-impl Entries {
-    pub(super) fn push(&mut self, key: &[u8], record: &[u8]) {
-        self.bytes.extend_from_slice(key);
-        let end = self.bytes.len();
-        self.bytes.extend_from_slice(record);
-        self.ends.push((end, self.bytes.len()));
+impl Meta {
+    /// Takes all records as they are now.
+    pub(crate) fn dump(&self) -> Result<Dump, MetaError> {
+        self.read(|transaction| transaction.dump(Way::Journal))
     }
 
-    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
-        let part = |start, end| self.bytes.get(start..end).unwrap_or_default();
-        let entries = starts.zip(&self.ends);
-        entries.map(move |(start, (middle, end))| (part(start, *middle), part(*middle, *end)))
+    /// Decodes records that were taken, or later ones if these are damaged.
+    pub(crate) fn decode(&self, dump: &Dump) -> Result<AllRecords, MetaError> {
+        self.look_into(dump, Dump::decode)?
+    }
+
+    /// Returns all records of one kind, in the order of their names.
+    pub(crate) fn list<R: Record>(&self, namespace: &Namespace) -> Result<Vec<R>, MetaError> {
+        let prefix = R::TABLE.prefix(namespace);
+        self.look_into(&self.dump()?, |_, entries| {
+            let found = entries.under(&prefix);
+            found.map(|(key, bytes)| decode(key, bytes)).collect()
+        })?
+    }
+
+    /// Runs a closure over what was taken. Meanwhile is seen whether the journal is as it was
+    /// written; if it is not, the database is asked instead.
+    fn look_into<T>(
+        &self,
+        dump: &Dump,
+        work: impl Fn(&Dump, &Entries) -> T,
+    ) -> Result<T, MetaError> {
+        let recording = match &dump.taken {
+            Taken::Copied(entries) => return Ok(work(dump, entries)),
+            Taken::Recorded(recording) => recording,
+        };
+        match recording.read() {
+            Ok(entries) => {
+                let (value, is_sound) = thread::scope(|scope| {
+                    let check = scope.spawn(|| entries.is_sound());
+                    (work(dump, &entries), check.join())
+                });
+                if matches!(is_sound, Ok(true)) {
+                    return Ok(value);
+                }
+                tracing::warn!("the journal is damaged; `mica check` tells more");
+            }
+            Err(error) => tracing::warn!(%error, "the journal cannot be read"),
+        }
+        let copied = self.read(|transaction| transaction.dump(Way::Copy))?;
+        self.look_into(&copied, work)
     }
 }
 
 impl Dump {
-    /// Says whether there are leases, and so perhaps commands that run.
-    pub(crate) fn has_leases(&self) -> bool {
-        let is_lease = |key| parse(key).is_some_and(|(_, table)| table == Table::Leases);
-        self.entries.iter().any(|(key, _)| is_lease(key))
-    }
-
-    /// Decodes the records.
-    pub(crate) fn decode(&self) -> Result<AllRecords, MetaError> {
+    fn decode(&self, entries: &Entries) -> Result<AllRecords, MetaError> {
         let mut namespaces: Vec<(Namespace, NamespaceRecords)> = Vec::new();
-        for (key, bytes) in self.entries.iter() {
+        for (key, bytes) in entries.iter() {
             let Some(namespace) = namespace_of(key) else {
                 continue;
             };

@@ -28,12 +28,12 @@ use super::database::Change;
 use crate::publish;
 
 /// Bytes before the body of a frame, and behind it.
-const HEADER: usize = 48;
-const TRAILER: usize = 24;
+pub(super) const HEADER: usize = 48;
+pub(super) const TRAILER: usize = 24;
 /// Bytes of changes that are worth no new beginning.
 const SLACK: u64 = 1 << 20;
 /// The length that stands for a removal.
-const REMOVED: u32 = u32::MAX;
+pub(super) const REMOVED: u32 = u32::MAX;
 
 /// All records, by key.
 pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -48,7 +48,7 @@ pub(super) struct Journal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct End {
     pub(super) sequence: u64,
-    length: u64,
+    pub(super) length: u64,
 }
 
 /// Which file the journal is, and how long: another after each transaction.
@@ -343,7 +343,7 @@ fn parse_trailer(trailer: &[u8; TRAILER]) -> Option<(u64, u64)> {
     (check_of(numbers) == check).then(|| two_numbers(numbers))
 }
 
-fn two_numbers(bytes: &[u8]) -> (u64, u64) {
+pub(super) fn two_numbers(bytes: &[u8]) -> (u64, u64) {
     let number = |bytes: &[u8]| {
         bytes
             .first_chunk()

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::database::Database;
 use super::journal::{End, Journal, Records};
+use super::reserve::Reserve;
 use super::transaction::{Changes, Transaction};
 use super::{Meta, MetaError, commits, count, failed};
 use crate::publish::{self, Rounds};
@@ -170,12 +171,14 @@ impl Meta {
         work: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut kept = self.kept.open();
+        let _room = Reserve::beside(&self.path).lend();
         let open = match kept.take() {
             Some(open) => open,
             None => self.open_to_keep()?,
         };
         let open = kept.insert(open);
-        let transaction = Transaction::new(&open.database);
+        let journal = Journal::beside(&self.path);
+        let transaction = Transaction::new(&open.database).recorded(&journal, open.end);
         let value = work(&transaction)?;
         if is_write {
             transaction.note_if_first()?;
@@ -204,7 +207,6 @@ impl Meta {
         drop(kept);
         if let Some(file) = written {
             let durable = self.kept.make_durable(file, directories);
-            let journal = Journal::beside(&self.path);
             durable.map_err(failed(&journal, "sync"))?;
         }
         Ok(value)

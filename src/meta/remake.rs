@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::database::Database;
 use super::journal::{Journal, Records};
+use super::reserve::Reserve;
 use super::survey::is_readable;
 use super::transaction::Transaction;
 use super::{Meta, MetaError, commits, count, failed};
@@ -23,6 +24,7 @@ impl Meta {
         let mut kept = self.kept.open();
         *kept = None;
         let _lock = self.lock()?;
+        let _room = Reserve::beside(&self.path).lend();
         let journal = Journal::beside(&self.path);
         let known = known(&self.path, &journal)?;
         let fresh = self.path.with_extension("new");

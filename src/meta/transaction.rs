@@ -6,10 +6,12 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use super::database::Database;
-use super::dump::{Dump, Entries};
+use super::dump::{Dump, Taken, Way};
+use super::journal::{End, Journal};
 use super::key::{Table, namespace_of, space};
-use super::record::{CommitCounter, NamespaceRecord, Record, Roots, decode, encode};
-use super::{COMMITS, Labels, MetaError, Namespace};
+use super::record::{CommitCounter, LeaseRecord, NamespaceRecord, Record, Roots, decode, encode};
+use super::recording::Entries;
+use super::{COMMITS, Labels, MetaError, Namespace, failed};
 use crate::events::Event;
 
 /// Changes by key; `None` stands for a removed record.
@@ -22,6 +24,8 @@ const ROOTS: &str = "roots";
 #[derive(Debug)]
 pub(crate) struct Transaction<'d> {
     database: &'d Database,
+    /// The journal, where it has all that the database has.
+    journal: Option<(&'d Journal, End)>,
     changes: RefCell<Changes>,
     events: RefCell<Vec<(Namespace, Event)>>,
     /// What has to be on the disk before the changes.
@@ -32,9 +36,18 @@ impl<'d> Transaction<'d> {
     pub(super) fn new(database: &'d Database) -> Self {
         Self {
             database,
+            journal: None,
             changes: RefCell::default(),
             events: RefCell::default(),
             directories: RefCell::default(),
+        }
+    }
+
+    /// Says where the journal ends that has all that the database has, if it has.
+    pub(super) fn recorded(self, journal: &'d Journal, end: Option<End>) -> Self {
+        Self {
+            journal: end.map(|end| (journal, end)),
+            ..self
         }
     }
 
@@ -209,16 +222,28 @@ impl<'d> Transaction<'d> {
         Ok(())
     }
 
-    /// Returns all records, not decoded yet.
-    pub(crate) fn dump(&self) -> Result<Dump, MetaError> {
+    /// Takes all records as they were before this transaction.
+    pub(super) fn dump(&self, way: Way) -> Result<Dump, MetaError> {
+        let recorded = self.journal.filter(|_| way == Way::Journal);
+        let taken = if let Some((journal, end)) = recorded {
+            let recording = journal.recording(end);
+            Taken::Recorded(recording.map_err(failed(journal, "open"))?)
+        } else {
+            let mut entries = Entries::default();
+            self.database.visit(b"", |key, bytes| {
+                entries.push(key, bytes);
+                Ok(())
+            })?;
+            Taken::Copied(entries)
+        };
         let roots: Option<Roots> = self.find(&Namespace::shared(), ROOTS)?;
-        let mut entries = Entries::default();
-        self.database.visit(b"", |key, bytes| {
-            entries.push(key, bytes);
-            Ok(())
-        })?;
+        let mut has_leases = false;
+        for namespace in self.namespaces()? {
+            has_leases |= self.has_any::<LeaseRecord>(&namespace)?;
+        }
         Ok(Dump {
-            entries,
+            taken,
+            has_leases,
             commits: self.commits()?,
             has_labelled_roots: roots.is_some_and(|roots| roots.are_labelled),
         })
