@@ -162,19 +162,20 @@ impl Content {
     }
 
     /// Lists the digests of all blobs on the disk, whether recorded or not.
+    #[cfg(test)]
     pub(crate) fn digests(&self) -> Result<Vec<Digest>, ContentError> {
-        let mut digests = Vec::new();
+        self.names()?.digests()
+    }
+
+    /// Lists the names of all blobs on the disk.
+    pub(crate) fn names(&self) -> Result<Names, ContentError> {
+        let mut names = Vec::new();
         for algorithm in entries(&self.blobs)? {
-            for hex in entries(&self.blobs.join(&algorithm))? {
-                if hex.starts_with('.') {
-                    continue;
-                }
-                let parsed = Digest::from_parts(&algorithm, &hex);
-                let path = self.blobs.join(&algorithm);
-                digests.push(parsed.map_err(|source| ContentError::Name { path, source })?);
-            }
+            let path = self.blobs.join(&algorithm);
+            let found = store::names(&path).map_err(failed("list", &path))?;
+            names.push((path, algorithm, found));
         }
-        Ok(digests)
+        Ok(Names(names))
     }
 
     /// Lists the directories of downloads, with the references that they tell.
@@ -202,6 +203,28 @@ impl Content {
         self.blobs
             .join(digest.algorithm().name())
             .join(digest.hex())
+    }
+}
+
+/// The names of blobs, by directory and algorithm.
+#[derive(Debug)]
+pub(crate) struct Names(Vec<(PathBuf, String, Vec<String>)>);
+
+impl Names {
+    /// Returns the digests that they are, sorted.
+    pub(crate) fn digests(self) -> Result<Vec<Digest>, ContentError> {
+        let mut digests = Vec::new();
+        for (path, algorithm, mut names) in self.0 {
+            names.sort_unstable();
+            for hex in names.iter().filter(|name| !name.starts_with('.')) {
+                let parsed = Digest::from_parts(&algorithm, hex);
+                digests.push(parsed.map_err(|source| {
+                    let path = path.clone();
+                    ContentError::Name { path, source }
+                })?);
+            }
+        }
+        Ok(digests)
     }
 }
 

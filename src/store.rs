@@ -31,7 +31,7 @@ use crate::meta::{Kept, Meta};
 use crate::publish::{self, Rounds};
 use crate::views::Views;
 
-pub(crate) use listing::entries;
+pub(crate) use listing::{entries, names};
 pub use lock::LockError;
 pub(crate) use lock::{FileLock, LockName, Locks};
 

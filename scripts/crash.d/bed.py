@@ -73,6 +73,10 @@ class Bed:
         yield
         os.remove(filler)
 
+    def has_reserve(self):
+        """Says whether the store keeps room for its database."""
+        return os.path.exists(os.path.join(self.store, "meta.reserve"))
+
     def snapshots(self):
         return {record["name"] for record in json.loads(self.ok("snapshot", "ls", "--json"))}
 

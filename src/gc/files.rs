@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::collect::Survivors;
 use super::error::GcError;
 use super::{Node, NodeKind};
+use crate::content::Names;
 use crate::meta::SnapshotId;
 use crate::oci::{DiffId, Digest};
 use crate::publish;
@@ -50,7 +51,7 @@ impl File {
 /// What is there.
 #[derive(Debug)]
 pub(super) struct Listing {
-    blobs: Vec<Digest>,
+    blobs: Names,
     layers: Vec<DiffId>,
     directories: Vec<SnapshotId>,
     /// With the references that they tell.
@@ -61,7 +62,7 @@ impl Listing {
     /// Lists what is there. The kernel keeps a directory locked while it is read.
     pub(super) fn of(store: &Store) -> Result<Self, GcError> {
         Ok(Self {
-            blobs: store.content().digests()?,
+            blobs: store.content().names()?,
             layers: store.layers().list()?,
             directories: Directories::new(store.root()).list()?,
             ingests: store.content().ingest_directories()?,
@@ -75,11 +76,12 @@ impl Listing {
         survivors: &Survivors,
     ) -> Result<Vec<File>, GcError> {
         let Self {
-            mut blobs,
+            blobs,
             mut layers,
             mut directories,
             ingests,
         } = self;
+        let mut blobs = blobs.digests()?;
         blobs.retain(|digest| !survivors.has(NodeKind::Content, digest));
         layers.retain(|diff_id| !survivors.has(NodeKind::Layer, diff_id));
         directories.retain(|id| !survivors.has(NodeKind::Directory, id));

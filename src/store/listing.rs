@@ -5,10 +5,17 @@ use std::io;
 use std::path::Path;
 
 /// Returns the names in a directory, sorted; none when it does not exist.
+pub(crate) fn entries(path: &Path) -> io::Result<Vec<String>> {
+    let mut names = names(path)?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Returns the names in a directory, in no order; none when it does not exist.
 ///
 /// All names in a store are digests or made of digits, so one that is not UTF-8 is a
 /// stranger's (`InvalidData`).
-pub(crate) fn entries(path: &Path) -> io::Result<Vec<String>> {
+pub(crate) fn names(path: &Path) -> io::Result<Vec<String>> {
     let listing = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
@@ -21,7 +28,6 @@ pub(crate) fn entries(path: &Path) -> io::Result<Vec<String>> {
             io::Error::new(io::ErrorKind::InvalidData, message)
         })?);
     }
-    names.sort_unstable();
     Ok(names)
 }
 

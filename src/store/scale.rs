@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::images::{self, Images};
+use crate::labels;
 use crate::meta::{ContentRecord, Labels, Namespace, SnapshotRecord, Transaction};
 use crate::oci::{ChainId, Descriptor, DiffId, Digest, MediaType, Platform};
 use crate::snapshots::{self, Snapshots};
@@ -168,7 +169,9 @@ fn image(store: &Store, namespace: &Namespace, number: u32) -> String {
             0 => Snapshots::prepare,
             _ => Snapshots::view,
         };
-        make(&snapshots, &key, Some(&parent), Labels::new()).unwrap();
+        // As those that a user makes; others a collection would remove.
+        let root = label([(labels::ROOT, Timestamp::now().to_string())]);
+        make(&snapshots, &key, Some(&parent), root).unwrap();
     }
     name
 }
