@@ -157,10 +157,7 @@ impl<'s> Server<'s> {
             return false;
         };
         let opcode = self.buffer.get(..length).and_then(opcode_of);
-        !matches!(
-            opcode,
-            Some(opcode::FORGET | opcode::BATCH_FORGET | opcode::RELEASE)
-        )
+        !matches!(opcode, Some(opcode::FORGET | opcode::BATCH_FORGET))
     }
 
     fn help(&mut self) -> Result<Next, Errno> {
