@@ -1,5 +1,7 @@
 //! A request of the kernel, decoded: what goes into the view.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use crate::Timestamp;
 
 /// The number under which the kernel knows a node: [`NodeId::ROOT`] or derived
@@ -207,6 +209,24 @@ pub enum SetTime {
     Now,
     /// This time.
     At(Timestamp),
+}
+
+impl SetTime {
+    /// Returns the time that it is now.
+    pub(crate) fn timestamp(self) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            // A clock before 1970 is set wrong.
+            Self::Now => {
+                SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .map_or(Timestamp::default(), |since| Timestamp {
+                        seconds: since.as_secs().cast_signed(),
+                        nanoseconds: since.subsec_nanos(),
+                    })
+            }
+        }
+    }
 }
 
 /// Which boundary a [`Operation::Seek`] asks for.

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use super::copy_up::Contents;
 use super::node::{Node, Presence};
 use super::{ActiveView, asked};
-use crate::{Attr, Caller, Error, NodeId, Operation, Reply, Request, Result, SetAttr};
+use crate::{Attr, Caller, Error, NodeId, Operation, Reply, Request, Result, SetAttr, SetTime};
 
 /// What a write by somebody else than a privileged owner takes away.
 const SET_UID: u32 = libc::S_ISUID;
@@ -37,6 +37,9 @@ impl ActiveView {
     /// Answers a change of attributes.
     pub(super) fn set_attr(&self, request: &Request<'_>, set: &SetAttr) -> Result<Reply<'_>> {
         let node = self.node(request.node)?;
+        if let Some(attr) = set_remembered(&node, set) {
+            return Ok(Reply::Attr(attr));
+        }
         let inode = if let Some(size) = set.size {
             self.truncate(&node, size)?;
             self.inode(&node)?
@@ -112,6 +115,25 @@ impl ActiveView {
         }
         Ok(Reply::Done)
     }
+}
+
+/// Sets the attributes of a file that is gone from the upper for good, of which nothing else is
+/// left. The kernel sets the times of a file right after it was removed, and takes a refusal for
+/// a failure to write the whole file system back.
+fn set_remembered(node: &Node, set: &SetAttr) -> Option<Attr> {
+    let mut state = node.state();
+    if state.presence == Presence::Lower {
+        return None;
+    }
+    let attr = state.gone_mut()?;
+    attr.mode = set.mode.map_or(attr.mode, |mode| {
+        attr.mode & libc::S_IFMT | mode & !libc::S_IFMT
+    });
+    attr.uid = set.uid.unwrap_or(attr.uid);
+    attr.gid = set.gid.unwrap_or(attr.gid);
+    attr.atime = set.atime.map_or(attr.atime, SetTime::timestamp);
+    attr.mtime = set.mtime.map_or(attr.mtime, SetTime::timestamp);
+    Some(*attr)
 }
 
 /// Returns what is shown of the attributes that a node has in the upper.

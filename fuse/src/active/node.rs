@@ -179,6 +179,12 @@ impl State {
         used.gone.as_deref()
     }
 
+    /// Returns the same, to change them.
+    pub(super) fn gone_mut(&mut self) -> Option<&mut Attr> {
+        let used = self.used.as_mut().filter(|used| used.kept.is_none())?;
+        used.gone.as_deref_mut()
+    }
+
     /// Returns what there is of a node that is in use.
     pub(super) fn used(&mut self) -> &mut Used {
         self.used.get_or_insert_default()

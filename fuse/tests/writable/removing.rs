@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use crate::bed::{Bed, errno};
+use crate::bed::{Bed, CACHES, errno};
 
 fn deep(lower: &Path) {
     fs::create_dir_all(lower.join("d/e/f")).unwrap();
@@ -137,4 +137,20 @@ fn a_removed_directory_that_is_open_lists_nothing() {
         .filter(|name| name != c"." && name != c"..")
         .collect();
     assert!(shown.is_empty(), "{shown:?}");
+}
+
+/// The kernel sets the times of what it has just seen removed.
+#[test]
+fn a_removal_is_no_failure_to_write_back() {
+    for cache in CACHES {
+        let bed = Bed::cached(cache, deep);
+        for name in ["d/mine", "d/one"] {
+            fs::write(bed.path(name), "changed").unwrap();
+            fs::remove_file(bed.path(name)).unwrap();
+        }
+        fs::write(bed.path("d/over"), "").unwrap();
+        fs::rename(bed.path("d/e/two"), bed.path("d/over")).unwrap();
+        let root = fs::File::open(bed.path("")).unwrap();
+        assert_eq!(rustix::fs::syncfs(root), Ok(()), "{cache:?}");
+    }
 }
