@@ -86,6 +86,7 @@ impl UpperPlan {
                 // Without privilege nothing can have another owner.
                 XattrSpace::User => Ownership::Containers,
             },
+            links_are_files: true,
             ..UpperOptions::default()
         };
         Upper::open(&self.fs, &self.work, options)

@@ -87,6 +87,8 @@ fn open_upper(paths: &UpperPaths, options: &OverlayOptions) -> mica_fuse::Result
         xattrs: xattr_space(&paths.work),
         volatile: !options.syncs,
         whiteouts: environment::whiteouts(),
+        // Other programs read these uppers, which take a file for a file.
+        links_are_files: false,
     };
     let deadline = Instant::now() + PATIENCE;
     loop {

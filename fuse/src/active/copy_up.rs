@@ -130,7 +130,9 @@ impl ActiveView {
             inode.set_times(None, Some(SetTime::Now))?;
         }
         // Nothing but a file or a directory takes attributes of users.
-        let is_file = is_regular || self.upper.overrides() && node.file_type != FileType::Symlink;
+        let is_file = is_regular
+            || self.upper.links_are_files()
+            || self.upper.overrides() && node.file_type != FileType::Symlink;
         if attr.nlink == 1
             && !without_contents
             && (is_file || self.upper.options.xattrs == XattrSpace::Trusted)
@@ -200,6 +202,11 @@ impl ActiveView {
             FileType::Symlink => {
                 let target = self.lower_link_target(lower)?;
                 work.stage(|work, name| {
+                    if self.upper.links_are_files() {
+                        let link = Inode::make_link_file(work, name, &target)?;
+                        self.sync_file(&link.0)?;
+                        return Ok(link);
+                    }
                     rustix::fs::symlinkat(&target[..], work, name)?;
                     Inode::at(work, name)
                 })

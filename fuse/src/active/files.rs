@@ -158,7 +158,10 @@ impl ActiveView {
             return Err(Error::Refused(Errno::NOSYS));
         }
         let node = self.directory(id)?;
-        if node.state().presence != Presence::Lower && !node.directory().is_removed {
+        if self.upper.links_are_files() {
+            // Nobody can sync a link: its contents last when its name does.
+            self.upper.sync()?;
+        } else if node.state().presence != Presence::Lower && !node.directory().is_removed {
             entry::sync_directory(self.directory_fd(&node)?)?;
         }
         Ok(Reply::Done)

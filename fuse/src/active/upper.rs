@@ -87,6 +87,9 @@ pub struct UpperOptions {
     pub volatile: bool,
     /// What hides names.
     pub whiteouts: Whiteouts,
+    /// Whether symbolic links are files that hold their targets, where an attribute says what
+    /// inodes are: links on disk can have none. Not every reader of such uppers knows that.
+    pub links_are_files: bool,
 }
 
 /// A directory that takes what is written, with a work directory on the same file system.

@@ -26,6 +26,7 @@ use super::override_stat::OverrideName;
 use crate::{Attr, Error, FileType, Ino, Result, Timestamp};
 pub(crate) use open::split;
 use open::{Opened, at, walk};
+pub(crate) use shown::target_in_file;
 use xattr::{BadRedirect, Marks};
 
 /// The longest target of a symbolic link, in bytes (`PATH_MAX` without the NUL).

@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 use crate::walked::find;
 
+/// What links lead to.
+const TARGET: &[u8] = b"../file";
+
 const CONTAINERS: &str = "user.containers.override_stat";
 /// The number of `/dev/null`.
 const NULL: u32 = 1 << 8 | 3;
@@ -33,6 +36,8 @@ impl Stage {
             fs::create_dir_all(dir.path().join(name)).unwrap();
         }
         let stage = Self { dir };
+        let target = std::str::from_utf8(TARGET).unwrap();
+        std::os::unix::fs::symlink(target, stage.path("lower/below")).unwrap();
         for (name, value) in [("", "1:2:0711"), ("d", "3:4:2755"), ("d/f", "5:6:4711")] {
             let path = stage.path("lower").join(name);
             if name == "d/f" {
@@ -62,6 +67,7 @@ impl Stage {
             xattrs: XattrSpace::User,
             ownership: Ownership::Containers,
             volatile: true,
+            links_are_files: true,
             ..UpperOptions::default()
         };
         let upper = Upper::open(&self.path("upper"), &self.path("work"), options).unwrap();
@@ -163,6 +169,15 @@ fn change(view: &ActiveView) -> Vec<(&'static str, Shown)> {
     make("", special(b"null", FileType::CharDevice, NULL));
     make("", special(b"pipe", FileType::Fifo, 0));
     make("", special(b"file", FileType::Regular, 0));
+    for name in [&b"link"[..], b"given"] {
+        make(
+            "d",
+            Operation::Symlink {
+                name,
+                target: TARGET,
+            },
+        );
+    }
     let (mode, umask) = (0o700, 0o022);
     let name = b"inner";
     make("d", Operation::MkDir { name, mode, umask });
@@ -179,16 +194,22 @@ fn change(view: &ActiveView) -> Vec<(&'static str, Shown)> {
     );
     chmod(view, "file", 0o6751);
     chown(view, "file", 5, 7);
+    chown(view, "d/given", 33, 42);
+    chown(view, "below", 34, 43);
     chmod(view, "null", 0o600);
     chmod(view, "d/f", 0o4750);
     let device = FileType::CharDevice.mode_bits();
     let directory = FileType::Directory.mode_bits();
     let pipe = FileType::Fifo.mode_bits();
+    let link = FileType::Symlink.mode_bits() | 0o777;
     let regular = FileType::Regular.mode_bits();
     vec![
         ("", (1, 2, directory | 0o711, 0)),
         ("null", (1000, 100, device | 0o600, NULL)),
         ("pipe", (1000, 100, pipe | 0o644, 0)),
+        ("d/link", (1000, 4, link, 0)),
+        ("d/given", (33, 42, link, 0)),
+        ("below", (34, 43, link, 0)),
         // chown takes the set-id bits away.
         ("file", (5, 7, regular | 0o751, 0)),
         ("d", (3, 4, directory | 0o2755, 0)),
@@ -205,7 +226,16 @@ fn rule_17_an_upper_keeps_owners_modes_and_types_in_attributes() {
     let expected = change(&view);
     let check = |view: &ActiveView, when: &str| {
         for (path, attr) in &expected {
-            assert_eq!(shown(node(view, path).1), *attr, "{path} {when}");
+            let (node, found) = node(view, path);
+            assert_eq!(shown(found), *attr, "{path} {when}");
+            if FileType::of_mode(attr.2) == Some(FileType::Symlink) {
+                let target = ask(view, node, Operation::ReadLink);
+                assert!(
+                    matches!(target, Reply::Bytes(bytes) if *bytes == *TARGET),
+                    "{path} {when}"
+                );
+                assert_eq!(found.size, TARGET.len() as u64, "{path} {when}");
+            }
         }
     };
     check(&view, "at once");

@@ -47,6 +47,9 @@ impl ActiveView {
                     let kind = new.file_type().for_mknod();
                     rustix::fs::mknodat(directory, name, kind, mode, u64::from(rdev))?;
                 }
+                What::Symlink { target } if self.upper.links_are_files() => {
+                    return Inode::make_link_file(directory, name, target);
+                }
                 What::Symlink { target } => rustix::fs::symlinkat(target, directory, name)?,
             }
             Inode::at(directory, name).inspect_err(|_| {
@@ -123,7 +126,11 @@ impl New<'_> {
             What::Directory if inherits => libc::S_ISGID,
             _ => 0,
         };
-        self.file_type().mode_bits() | made & 0o777 | special | inherited
+        let made = match self.what {
+            What::Symlink { .. } => 0o777,
+            _ => made & 0o777,
+        };
+        self.file_type().mode_bits() | made | special | inherited
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use crate::layer::directory::{RealAttr, xattr};
-use crate::{Result, SetTime};
+use crate::layer::directory::{RealAttr, target_in_file, xattr};
+use crate::{Error, FileType, Result, SetTime};
 
 /// An inode of the upper.
 #[derive(Clone, Debug)]
@@ -147,9 +147,26 @@ impl Inode {
         Ok(xattr::names(&self.0)?)
     }
 
-    /// Returns the target of a symbolic link.
+    /// Makes a regular file that stands for a symbolic link.
+    pub(in crate::active) fn make_link_file(
+        directory: impl AsFd,
+        name: &[u8],
+        target: &[u8],
+    ) -> Result<Self> {
+        let inode = Self::make_file(directory, name, Mode::RUSR | Mode::WUSR)?;
+        match rustix::io::pwrite(&*inode.0, target, 0)? {
+            length if length == target.len() => Ok(inode),
+            _ => Err(Error::Refused(Errno::NOSPC)),
+        }
+    }
+
+    /// Returns the target of a symbolic link, or of a file that stands for one.
     pub(in crate::active) fn link_target(&self) -> Result<Vec<u8>> {
-        Ok(rustix::fs::readlinkat(&*self.0, c"", Vec::new())?.into_bytes())
+        if self.attr()?.file_type() != FileType::Regular {
+            return Ok(rustix::fs::readlinkat(&*self.0, c"", Vec::new())?.into_bytes());
+        }
+        let target = target_in_file(&self.open()?)?;
+        target.ok_or(Error::Refused(Errno::IO))
     }
 
     /// Gives the inode one more name.

@@ -3,7 +3,8 @@
 //!
 //! Where an attribute says it, an inode on disk belongs to this process, which can always
 //! read and write it, and it is a file, a directory or a symbolic link. Of a symbolic
-//! link nothing can be kept: it is root's.
+//! link nothing can be kept: it is root's. A file that stands for a link has its target as
+//! contents.
 
 use rustix::io::Errno;
 
@@ -23,6 +24,12 @@ impl Upper {
     /// Returns whether attributes say what inodes are.
     pub(in crate::active) fn overrides(&self) -> bool {
         self.override_name.is_some()
+    }
+
+    /// Returns whether what is made as a symbolic link is a file on disk, so that an attribute
+    /// can say whose it is.
+    pub(in crate::active) fn links_are_files(&self) -> bool {
+        self.overrides() && self.options.links_are_files
     }
 
     /// Sees to it that the root says that attributes say what inodes are; it is shown as
@@ -99,7 +106,10 @@ impl Upper {
         let kind = match file_type {
             Some(FileType::CharDevice) => Some(OverrideKind::Char(attr.rdev)),
             Some(FileType::BlockDevice) => Some(OverrideKind::Block(attr.rdev)),
-            Some(other @ (FileType::Fifo | FileType::Socket)) => Some(OverrideKind::Plain(other)),
+            // A link on disk has no attribute to say it.
+            Some(other @ (FileType::Fifo | FileType::Socket | FileType::Symlink)) => {
+                Some(OverrideKind::Plain(other))
+            }
             _ => None,
         };
         self.change(inode, |stat, _| *stat = stat_of(attr, kind))

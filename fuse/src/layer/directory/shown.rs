@@ -97,15 +97,19 @@ impl DirectoryLayer {
     /// Returns the target of a symbolic link that is the contents of a regular file.
     pub(super) fn target_in_file(&self, path: &[u8]) -> Result<Vec<u8>> {
         let file = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-        let mut target = vec![0; LONGEST_TARGET + 1];
-        let length = rustix::io::pread(&file, &mut target, 0);
-        let length = length.map_err(self.failed("read", path))?;
-        if length == 0 || length > LONGEST_TARGET {
-            return Err(self.corrupt(path, "no symbolic link has such a target"));
-        }
-        target.truncate(length);
-        Ok(target)
+        target_in_file(&file)
+            .map_err(self.failed("read", path))?
+            .ok_or_else(|| self.corrupt(path, "no symbolic link has such a target"))
     }
+}
+
+/// Returns the target of a symbolic link that is the contents of a regular file; `None` where
+/// no link has such a one.
+pub(crate) fn target_in_file(file: &OwnedFd) -> rustix::io::Result<Option<Vec<u8>>> {
+    let mut target = vec![0; LONGEST_TARGET + 1];
+    let length = rustix::io::pread(file, &mut target, 0)?;
+    target.truncate(length);
+    Ok((1..=LONGEST_TARGET).contains(&length).then_some(target))
 }
 
 /// Returns whether a file has fewer blocks than bytes, as all metadata-only copies that
