@@ -33,6 +33,7 @@ pub mod mounts;
 pub mod namespaces;
 pub mod oci;
 pub mod overlay;
+mod programs;
 pub mod prune;
 mod publish;
 pub mod pull;

@@ -12,6 +12,7 @@
 //! ([`crate::gc`]) is a user like others; that of older releases needs the store alone, and
 //! does not know of leases.
 
+mod attributes;
 mod listing;
 mod lock;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 use crate::content::Content;
@@ -31,6 +33,7 @@ use crate::meta::{Kept, Meta};
 use crate::publish::{self, Rounds};
 use crate::views::Views;
 
+pub(crate) use attributes::try_out as try_attributes;
 pub(crate) use listing::{entries, names};
 pub use lock::LockError;
 pub(crate) use lock::{FileLock, LockName, Locks};
@@ -68,6 +71,12 @@ pub enum StoreError {
     /// There are files in the directory, and they are not a store.
     #[error("{} is not empty and not a store", path.display())]
     Foreign {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Files there can have no extended attributes, which writable snapshots are made of.
+    #[error("the file system of {} has no extended attributes", path.display())]
+    NoAttributes {
         /// The directory.
         path: PathBuf,
     },
@@ -226,6 +235,11 @@ fn check_version(root: &Path) -> Result<(), StoreError> {
                         path: root.to_owned(),
                     });
                 }
+            }
+            if attributes::try_out(root) == Err(Errno::OPNOTSUPP) {
+                return Err(StoreError::NoAttributes {
+                    path: root.to_owned(),
+                });
             }
             return publish::write_file(&path, format!("{VERSION}\n").as_bytes())
                 .map_err(io("write"));

@@ -156,6 +156,9 @@ impl CliError {
             Self::Store(StoreError::Foreign { .. } | StoreError::Version { .. }) => {
                 Some("name an empty directory, or one that mica has made, by --root")
             }
+            Self::Store(StoreError::NoAttributes { .. }) => {
+                Some("name a directory on ext4, xfs, btrfs or the like by --root")
+            }
             Self::Store(StoreError::Homeless) => Some("name a directory by --root"),
             Self::Image(error) => error.hint(),
             Self::Content(error) => error.hint(),

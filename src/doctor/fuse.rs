@@ -1,12 +1,11 @@
 //! FUSE: the device, the helper that mounts for ordinary users, and its configuration.
 
-use std::env;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::PathBuf;
 
 use super::Finding;
+use crate::programs::find;
 
 const DEVICE: &str = "/dev/fuse";
 const HELPER: &str = "fusermount3";
@@ -77,17 +76,6 @@ pub(super) fn others() -> Finding {
 fn allows_others(configuration: &str) -> bool {
     let mut lines = configuration.lines();
     lines.any(|line| line.trim() == "user_allow_other")
-}
-
-/// Finds a program, also where only root's search path leads.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let more = ["/bin", "/usr/bin", "/sbin", "/usr/sbin"].map(PathBuf::from);
-    let mut directories = env::split_paths(&path).chain(more);
-    directories.find_map(|directory| {
-        let file = directory.join(program);
-        file.is_file().then_some(file)
-    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use mica_fuse::session;
-use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use super::Finding;
@@ -14,7 +13,7 @@ use crate::images::{self, Completeness};
 use crate::layers::LayerState;
 use crate::meta::Transaction;
 use crate::mounts::Records;
-use crate::store::Store;
+use crate::store::{Store, try_attributes};
 
 /// Free bytes below which an image hardly fits.
 const LITTLE: u64 = 2 << 30;
@@ -69,15 +68,8 @@ fn space(root: &Path) -> Finding {
 /// Tries whether files of the store can have the attributes that writable mounts need.
 fn attributes(store: &Store) -> Finding {
     let subject = "attributes";
-    let name = if rustix::process::geteuid().is_root() {
-        "trusted.mica.doctor"
-    } else {
-        "user.mica.doctor"
-    };
     let path = store.tmp();
-    let tried = rustix::fs::setxattr(&path, name, b"", XattrFlags::empty())
-        .and_then(|()| rustix::fs::removexattr(&path, name));
-    match tried {
+    match try_attributes(&path) {
         Ok(()) => Finding::ok(subject, "the file system of the store keeps them"),
         Err(Errno::OPNOTSUPP) => Finding::bad(
             subject,

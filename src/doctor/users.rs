@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use super::Finding;
-use super::fuse::find;
+use crate::programs::find;
 use crate::run;
 
 const SUBJECT: &str = "user namespaces";

@@ -13,7 +13,11 @@ use rustix::thread::UnshareFlags;
 use serde::{Deserialize, Serialize};
 
 use super::{MAP_COMMAND, RunError, failed};
+use crate::programs::find;
 use crate::sys;
+
+/// What maps users and groups.
+const HELPERS: [&str; 2] = ["newuidmap", "newgidmap"];
 
 /// The most of `/etc/subuid` or `/etc/passwd` that is read.
 const LONGEST: u64 = 4 << 20;
@@ -64,8 +68,8 @@ impl Ids {
         let name = name_of(uid);
         let ranges = |file| subordinate_ranges(file, name.as_deref(), uid);
         let (users, groups) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
-        let has_helpers = ["newuidmap", "newgidmap"].into_iter().all(is_installed);
-        if users.is_empty() || groups.is_empty() || !has_helpers {
+        let has_helpers = || HELPERS.into_iter().all(|helper| find(helper).is_some());
+        if users.is_empty() || groups.is_empty() || !has_helpers() {
             return Self::Single { uid, gid };
         }
         Self::Subordinate {
@@ -171,9 +175,10 @@ pub fn map() -> Result<u8, RunError> {
         .lock()
         .read_to_end(&mut Vec::new())
         .map_err(failed("wait for", "the namespace"))?;
-    for helper in ["newuidmap", "newgidmap"] {
+    for helper in HELPERS {
         let map = maps.next().unwrap_or_default();
-        let status = Command::new(helper).arg(&pid).args(map).status();
+        let program = find(helper).unwrap_or_else(|| helper.into());
+        let status = Command::new(program).arg(&pid).args(map).status();
         if !status.map_err(failed("start", helper))?.success() {
             return Ok(1);
         }
@@ -253,11 +258,6 @@ pub(crate) fn name_of(uid: u32) -> Option<String> {
         let name = fields.next()?;
         (fields.nth(1)? == number).then(|| name.to_owned())
     })
-}
-
-fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
 }
 
 /// Reads the text of a file as far as it is reasonable; what is not UTF-8 is replaced.

@@ -12,6 +12,7 @@ use super::bundle::{self, UserNamespace};
 use super::user::User;
 use super::{Ids, RunError, RunPlan, failed, failed_call};
 use crate::mounts::MountsError;
+use crate::programs::find;
 use crate::publish::Staging;
 use crate::store::Store;
 
@@ -52,7 +53,8 @@ impl Bundle {
     /// Starts a runtime with it.
     pub(super) fn start(&self, plan: &RunPlan, runtime: &OsStr) -> Result<Child, RunError> {
         let directory = self.0.path();
-        let mut command = Command::new(runtime);
+        let program = find(runtime).ok_or_else(|| RunError::NoRuntime(runtime.to_owned()))?;
+        let mut command = Command::new(program);
         command.arg("--root").arg(directory.join("state"));
         let is_crun = Path::new(runtime).file_name() == Some(OsStr::new("crun"));
         if is_crun && plan.ids.has_namespace() {
@@ -61,10 +63,7 @@ impl Bundle {
         }
         command.arg("run").arg("--bundle").arg(directory);
         command.arg(format!("mica-{}", std::process::id()));
-        command.spawn().map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => RunError::NoRuntime(runtime.to_owned()),
-            _ => failed("start", runtime)(source),
-        })
+        command.spawn().map_err(failed("start", runtime))
     }
 }
 

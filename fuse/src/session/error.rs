@@ -18,6 +18,9 @@ pub enum MountError {
     /// Without privilege a helper must mount, and there is none.
     #[error("fusermount3 was not found")]
     NoFusermount,
+    /// The helper is there, and not for everybody.
+    #[error("fusermount3 may not be run by this user")]
+    HelperRefused,
     /// The helper refused.
     #[error("fusermount3 refused to mount at {}: {message}", point.display())]
     FusermountRefused {
@@ -113,6 +116,12 @@ impl MountError {
             ),
             Self::DeviceRefused => Some("give the device mode 0666"),
             Self::NoFusermount => Some("install fuse3 (apt-get install fuse3), or mount as root"),
+            Self::HelperRefused => {
+                Some("let its group or everybody run it (chmod 4755), or mount as root")
+            }
+            Self::FusermountRefused { .. } => {
+                Some("mount on a directory of your own; `mica doctor` looks at the rest")
+            }
             Self::Missing { .. } | Self::NotEmpty { .. } => Some("mount on an empty directory"),
             Self::AlreadyMounted { .. } => Some("`mica umount` it first"),
             Self::Busy { .. } => Some("`mica umount --lazy` takes it away from under its users"),

@@ -236,6 +236,11 @@ fn explain(error: io::Error, point: &Path) -> MountError {
     if error.kind() == io::ErrorKind::NotFound {
         return MountError::NoFusermount;
     }
+    // Root needs no helper.
+    if Errno::from_io_error(&error) == Some(Errno::ACCESS) && !rustix::process::geteuid().is_root()
+    {
+        return MountError::HelperRefused;
+    }
     let message = error.to_string().trim().to_owned();
     if error.raw_os_error().is_none() && message.contains("fusermount") {
         return MountError::FusermountRefused { point, message };

@@ -3,8 +3,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::mountinfo::{self, resolve_parent};
-use super::{MountError, MountOptions};
+use super::{Busy, MountError, MountOptions, unmount};
 
 /// Returns the mount point resolved, or why it cannot be one.
 ///
@@ -36,13 +38,18 @@ pub(crate) fn check(point: &Path, options: &MountOptions) -> Result<PathBuf, Mou
     Ok(resolved)
 }
 
+/// Refuses a point that has a mount of this kind; one whose process has died is taken away.
 fn refuse_second_mount(point: &Path) -> Result<(), MountError> {
-    match mountinfo::topmost(point)? {
-        Some(mount) if mount.is_ours() => Err(MountError::AlreadyMounted {
-            point: point.to_path_buf(),
-        }),
-        _ => Ok(()),
+    while mountinfo::topmost(point)?.is_some_and(|mount| mount.is_ours()) {
+        // What the kernel keeps of a dead mount it still tells, but it keeps nothing of this.
+        if rustix::fs::statvfs(point).err() != Some(Errno::NOTCONN) {
+            return Err(MountError::AlreadyMounted {
+                point: point.to_path_buf(),
+            });
+        }
+        unmount(point, Busy::Detach)?;
     }
+    Ok(())
 }
 
 /// Returns the mount point as the table of mounts has it: absolute and free of symbolic
