@@ -42,7 +42,7 @@ pub(super) fn namespaces() -> Finding {
         _ => Finding::note(
             SUBJECT,
             "cannot be made here",
-            "in a container, allow unshare (seccomp, AppArmor)",
+            "in a container, allow unshare (seccomp, AppArmor); in a chroot there are none",
         ),
     }
 }
