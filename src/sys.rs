@@ -161,3 +161,52 @@ pub(crate) fn answer_call(
     };
     checked(result.into()).map(drop)
 }
+
+/// Has the kernel answer where the caller runs: who answers need not be waited for on another
+/// processor. A matter of speed alone, from Linux 6.6 on.
+pub(crate) fn answer_in_place(listener: BorrowedFd<'_>) -> Result<(), Errno> {
+    const SECCOMP_IOCTL_NOTIF_SET_FLAGS: libc::Ioctl = 0x4008_2104;
+    const SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: libc::c_ulong = 1;
+    // SAFETY: the opcode takes its flags as a number, and no pointer.
+    let result = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+            SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP,
+        )
+    };
+    checked(result.into()).map(drop)
+}
+
+/// Returns `struct stat` of an open file, as the kernel writes it.
+pub(crate) fn stat_bytes(file: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0; size_of::<libc::stat>()];
+    // SAFETY: the kernel writes the structure, of this size, into the bytes; the path is empty.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_newfstatat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            bytes.as_mut_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    checked(result).map(|_| bytes)
+}
+
+/// Returns `struct statx` of an open file, with what `mask` asks for.
+pub(crate) fn statx_bytes(file: BorrowedFd<'_>, mask: u32) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![0; size_of::<libc::statx>()];
+    // SAFETY: the kernel writes the structure, of this size, into the bytes; the path is empty.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_statx,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            mask,
+            bytes.as_mut_ptr(),
+        )
+    };
+    checked(result).map(|_| bytes)
+}

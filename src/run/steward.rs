@@ -3,7 +3,8 @@
 //! A filter of system calls (`seccomp_unotify(2)`) stops the calls by which a process takes an
 //! owner or makes a device that it cannot have, and the server answers them: it changes what the
 //! view records ([`mica_fuse::Appearance::by_xattr`]), so that a layer that an ordinary user makes
-//! is the one that root would make. Without subordinate ids it also plays the ids that a process
+//! is the one that root would make. Without subordinate ids it also tells the owners of files
+//! ([`stat`]), so that who copies them copies the true ones, and plays the ids that a process
 //! gives itself ([`Table`]): it is told that it has them, and stays root.
 //!
 //! The server acts on files of the view alone, from within the root inside; whatever else is
@@ -13,6 +14,7 @@
 mod credentials;
 mod filter;
 mod process;
+mod stat;
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::thread;
@@ -30,9 +32,13 @@ use crate::sys;
 use credentials::{Change, Table};
 pub(super) use filter::Filter;
 use process::{Memory, Status};
+use stat::Question;
 
 /// What stands for the working directory of a process.
 const WORKING_DIRECTORY: i32 = libc::AT_FDCWD;
+
+/// The attribute of a file of the view that tells and takes its owner.
+const OWNER: &str = "security.mica.owner";
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +88,11 @@ impl Steward {
         rustix::process::chdir("/proc")?;
         rustix::process::chroot(format!("{pid}/root"))?;
         let root = rustix::fs::stat("/")?;
+        match sys::answer_in_place(listener.as_fd()) {
+            // An old kernel.
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
         Ok(Self {
             listener,
             device: root.st_dev,
@@ -148,10 +159,15 @@ impl Steward {
             #[cfg(target_arch = "x86_64")]
             libc::SYS_mknod => self.make_node(pid, (WORKING_DIRECTORY, path(0)?), (at(1), at(2))),
             libc::SYS_mknodat => self.make_node(pid, (descriptor(0), path(1)?), (at(2), at(3))),
-            _ => match Change::of(number, pid, &args)? {
-                Some(change) => self.table.change(pid, &change).map(|()| Answer::Done(0)),
-                None => self.table.tell(pid, number, &args),
-            },
+            _ => {
+                if let Some(question) = Question::of(number, pid, &args)? {
+                    return self.tell_attributes(pid, &question);
+                }
+                match Change::of(number, pid, &args)? {
+                    Some(change) => self.table.change(pid, &change).map(|()| Answer::Done(0)),
+                    None => self.table.tell(pid, number, &args),
+                }
+            }
         }
     }
 
@@ -169,11 +185,7 @@ impl Steward {
         if !self.table.is_root(pid) {
             return Err(Errno::PERM);
         }
-        set_attribute(
-            file.as_fd(),
-            "security.mica.owner",
-            format!("{uid}:{gid}").as_bytes(),
-        )?;
+        set_attribute(file.as_fd(), OWNER, format!("{uid}:{gid}").as_bytes())?;
         Ok(Answer::Done(0))
     }
 

@@ -1,11 +1,12 @@
 //! `mica run`, as root, as an ordinary user, and as one with subordinate ids.
 #![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+mod runtimes;
 mod stage;
+mod terminal;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -306,57 +307,18 @@ fn owners_and_devices_are_those_that_root_would_make() {
 }
 
 #[test]
-fn a_bundle_is_run_by_a_runtime() {
-    for who in [Who::Root, Who::Bare] {
+fn root_inside_sees_and_copies_the_owners_that_are_recorded() {
+    let script = "cd /srv && stat -c '%u %g' app /etc/passwd && stat -L -c %u . && ls -ldn app | \
+        { read -r mode links uid gid rest; echo $uid $gid; } && touch new && chown 33:42 new && \
+        cp -p new copy && stat -c '%u %g' copy && chown 0:0 copy && stat -c '%u %g' copy";
+    for who in Who::ALL {
         let stage = Stage::new(who);
-        let bundle = stage.directory("home/bundle").display().to_string();
-        let image = stage.image();
-        stage.done(&[
-            "bundle",
-            "-e",
-            "FROM=bundle",
-            &image,
-            &bundle,
-            "echo $FROM; id -u; pwd; exit 4",
-        ]);
-        let name = format!("mica-test-{}-{who:?}", std::process::id());
-        let kept = stage.directory("home/kept").display().to_string();
-        let manager = "--cgroup-manager=disabled";
-        let words = [manager, "--root", &kept, "run", "--bundle", &bundle, &name];
-        let output = stage
-            .with_cgroups(Path::new("crun"))
-            .args(words)
-            .output()
-            .unwrap();
-        let unmounted = stage
-            .mica(&["umount", &format!("{bundle}/rootfs")])
-            .output()
-            .unwrap();
-        assert!(unmounted.status.success(), "{who:?}: {unmounted:?}");
+        let output = stage.run(&["--rw"], &[script]);
         assert_eq!(
             text(&output.stdout),
-            "bundle\n0\n/srv\n",
+            "1000 1000\n0 0\n0\n1000 1000\n33 42\n0 0\n",
             "{who:?}: {output:?}"
         );
-        assert_eq!(output.status.code(), Some(4), "{who:?}: {output:?}");
-    }
-}
-
-#[test]
-fn a_runtime_runs_the_command_in_the_place_of_mica() {
-    for who in [Who::Bare, Who::Subordinate] {
-        let stage = Stage::new(who);
-        let (root, image) = (stage.path("home/store"), stage.image());
-        let mut command = stage.with_cgroups(&stage.path("bin/mica"));
-        command
-            .arg("--root")
-            .arg(root)
-            .args(["run", "--runtime", "crun", &image]);
-        let output = command.arg("id -u; pwd; exit 4").output().unwrap();
-        assert_eq!(text(&output.stdout), "0\n/srv\n", "{who:?}: {output:?}");
-        assert_eq!(output.status.code(), Some(4), "{who:?}: {output:?}");
-        let output = stage.run(&["--runtime", "nope"], &["true"]);
-        assert_eq!(output.status.code(), Some(125), "{who:?}: {output:?}");
     }
 }
 
@@ -368,13 +330,17 @@ fn started(stage: &Stage, script: &str) -> (Child, Lines) {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = Lines(BufReader::new(child.stdout.take().unwrap()));
+    let lines = Lines::of(&mut child);
     (child, lines)
 }
 
 struct Lines(BufReader<std::process::ChildStdout>);
 
 impl Lines {
+    fn of(child: &mut Child) -> Self {
+        Self(BufReader::new(child.stdout.take().unwrap()))
+    }
+
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.0.read_line(&mut line).unwrap();

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The programs that the image has beside `sh`.
-const PROGRAMS: [&str; 24] = [
-    "sh", "cat", "chgrp", "chmod", "chown", "echo", "env", "false", "hostname", "id", "kill", "ls",
-    "mkdir", "mknod", "mount", "ps", "pwd", "rm", "sleep", "stat", "stty", "touch", "true", "tty",
+const PROGRAMS: [&str; 25] = [
+    "sh", "cat", "cp", "chgrp", "chmod", "chown", "echo", "env", "false", "hostname", "id", "kill",
+    "ls", "mkdir", "mknod", "mount", "ps", "pwd", "rm", "sleep", "stat", "stty", "touch", "true",
+    "tty",
 ];
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:App:/srv/app:/bin/sh\n";
@@ -88,6 +89,24 @@ impl Stage {
     /// Returns a call of the program by the user.
     pub(crate) fn mica(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(&self.path("bin/mica"), "");
+        command.arg("--root").arg(self.path("home/store"));
+        command.args(arguments);
+        command
+    }
+
+    /// Returns the same, with its input as the terminal that controls it.
+    pub(crate) fn on_terminal(&self, arguments: &[&str]) -> Command {
+        self.through(Path::new("setsid"), &["--ctty"], arguments)
+    }
+
+    /// Returns the same, as the arguments of a script.
+    pub(crate) fn in_shell(&self, script: &str, arguments: &[&str]) -> Command {
+        self.through(Path::new("sh"), &["-c", script, "sh"], arguments)
+    }
+
+    fn through(&self, program: &Path, options: &[&str], arguments: &[&str]) -> Command {
+        let mut command = self.command(program, "");
+        command.args(options).arg(self.path("bin/mica"));
         command.arg("--root").arg(self.path("home/store"));
         command.args(arguments);
         command

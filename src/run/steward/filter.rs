@@ -41,6 +41,7 @@ impl Filter {
             Ids::Host => return None,
             Ids::Single { .. } => {
                 rules.extend(OWNERS);
+                rules.extend(ATTRIBUTES.map(|number| (number, When::Always)));
                 rules.extend(IDS.map(|number| (number, When::Always)));
             }
             Ids::Subordinate { .. } => {}
@@ -94,6 +95,18 @@ const OWNERS: [(c_long, When); 2] = [
     (libc::SYS_fchown, When::Owner(1, 2)),
     (libc::SYS_fchownat, When::Owner(2, 3)),
 ];
+
+/// The calls that tell the attributes of a file.
+#[cfg(target_arch = "x86_64")]
+const ATTRIBUTES: [c_long; 5] = [
+    libc::SYS_newfstatat,
+    libc::SYS_fstat,
+    libc::SYS_statx,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const ATTRIBUTES: [c_long; 3] = [libc::SYS_newfstatat, libc::SYS_fstat, libc::SYS_statx];
 
 /// The calls about a process's own ids.
 const IDS: [c_long; 14] = [

@@ -55,8 +55,13 @@ impl Memory {
     /// Puts numbers of 32 bits there.
     pub(super) fn put(&self, address: u64, words: &[u32]) -> Result<(), Errno> {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        self.put_bytes(address, &bytes)
+    }
+
+    /// Puts bytes there.
+    pub(super) fn put_bytes(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
         self.0
-            .write_all_at(&bytes, address)
+            .write_all_at(bytes, address)
             .map_err(|_| Errno::FAULT)
     }
 
