@@ -13,6 +13,7 @@ mod events;
 mod faults;
 mod gc;
 mod layout;
+mod machine;
 mod mounting;
 mod platforms;
 mod program;

@@ -1,10 +1,7 @@
 //! `mica mount` of what was pulled: wiring only; the view has tests of its own.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use crate::layout::{Layout, tar_of};
 use crate::program::Mica;
@@ -155,61 +152,6 @@ fn bad_mounts_are_refused() {
     assert!(
         error.contains("/proc is a mount of type proc, not of mica"),
         "{error}"
-    );
-}
-
-#[test]
-fn what_a_mount_needs_of_the_machine_is_told() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: not root");
-        return;
-    }
-    let place = tempfile::tempdir().unwrap();
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let program = place.path().join("mica");
-    fs::copy(env!("CARGO_BIN_EXE_mica"), &program).unwrap();
-    let home = place.path().join("home");
-    fs::create_dir_all(home.join("point")).unwrap();
-    for path in [&home, &home.join("point")] {
-        chown(path, Some(65534), Some(65534)).unwrap();
-    }
-    let mut layout = Layout::new();
-    layout.add_tar(&tar_of(&[("file", b"content")]));
-    let manifest = layout.finish();
-    layout.open_to_all();
-    // Nobody mounts through the helper.
-    let as_nobody = |command: &mut Command| {
-        command.uid(65534).gid(65534).current_dir("/");
-        let output = command.output().unwrap();
-        String::from_utf8(output.stderr).unwrap()
-    };
-    let arguments = [PathBuf::from("--root"), home.join("store")];
-    let mut pull = Command::new(&program);
-    let error = as_nobody(pull.args(&arguments).args(["pull", "-q", &layout.source()]));
-    assert_eq!(error, "");
-    let mut mount = Command::new(&program);
-    mount.args(&arguments).args(["mount", manifest.hex()]);
-    mount.arg(home.join("point"));
-    mount.env("FUSERMOUNT_PATH", "/nonexistent/fusermount3");
-    let error = as_nobody(&mut mount);
-    assert_eq!(
-        error,
-        "error: fusermount3 was not found\nhint: install fuse3 (apt-get install fuse3), or mount as root\n"
-    );
-
-    let mut hidden = Command::new("unshare");
-    hidden.args(["--mount", "sh", "-c"]);
-    hidden
-        .arg(r#"mount -t tmpfs none /dev && mknod /dev/null c 1 3 && exec "$@""#)
-        .arg("sh");
-    hidden.arg(&program).args(&arguments);
-    let output = hidden
-        .args(["mount", manifest.hex()])
-        .arg(home.join("point"));
-    let error = String::from_utf8(output.output().unwrap().stderr).unwrap();
-    assert_eq!(
-        error,
-        "error: there is no /dev/fuse\nhint: load the module (modprobe fuse), or give the container the device (--device /dev/fuse)\n"
     );
 }
 
