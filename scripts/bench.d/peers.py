@@ -34,6 +34,8 @@ def memory(pid):
 class Kernel:
     """Kernel overlayfs over the extracted layers TREES/<image>/<n>."""
     name = "kernel"
+    # What makes a command one of the user who reads through this peer.
+    switch = ()
 
     def __init__(self, trees):
         self.trees = trees
@@ -82,6 +84,7 @@ class FuseOverlayfs(Kernel):
 class Mica:
     """mica over packed layers, pulled beforehand into one store as bench/<image>; by one way to
     the kernel if one is named."""
+    switch = ()
 
     def __init__(self, program, store, reference, transport=None):
         self.name = f"mica-{transport}" if transport else "mica"
@@ -90,11 +93,11 @@ class Mica:
         self.transport = ["--transport", transport] if transport else []
 
     def mount(self, image, at):
-        subprocess.run([*self.command, "mount", *self.transport, self.reference(image), at], check=True)
+        subprocess.run([*self.switch, *self.command, "mount", *self.transport, self.reference(image), at], check=True)
 
     def server(self, at):
         """Returns the process that serves the mount, as `mica mounts --json` tells."""
-        out = subprocess.run([*self.command, "mounts", "--json"], check=True, stdout=subprocess.PIPE).stdout.decode()
+        out = subprocess.run([*self.switch, *self.command, "mounts", "--json"], check=True, stdout=subprocess.PIPE).stdout.decode()
         try:
             records = json.loads(out)
         except json.JSONDecodeError:
@@ -105,4 +108,13 @@ class Mica:
         return None
 
     def unmount(self, at):
-        subprocess.run([*self.command, "umount", at], check=True)
+        subprocess.run([*self.switch, *self.command, "umount", at], check=True)
+
+
+class MicaOfUser(Mica):
+    """The same for an ordinary user, who mounts through fusermount3 and reads."""
+    switch = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+
+    def __init__(self, program, store, reference):
+        super().__init__(program, store, reference)
+        self.name = "mica-user"

@@ -8,6 +8,7 @@ import argparse
 import functools
 import os
 import random
+import shutil
 import subprocess
 import time
 
@@ -47,6 +48,8 @@ class Bench:
         self.options, self.peers = options, peers
         self.at = os.path.join(options.work, "view")
         os.makedirs(self.at, exist_ok=True)
+        if any(peer.switch for peer in peers):
+            shutil.chown(self.at, "nobody")
         self.kernel = next(p for p in peers if p.name == "kernel")
 
     def environment(self, image):
@@ -58,7 +61,7 @@ class Bench:
         timing.drop_caches()
         peer.mount(image, self.at)
         try:
-            times = [timing.run(command, self.at, env) for _ in range(1 + self.options.warm)]
+            times = [timing.run(command, self.at, env, peer.switch) for _ in range(1 + self.options.warm)]
         finally:
             peer.unmount(self.at)
         return times[0], times[1:]
@@ -80,7 +83,7 @@ class Bench:
         return [i for i in images if not self.options.images or i in self.options.images]
 
     def reading(self):
-        rows = []
+        rows, against_root = [], []
         for name, workload in WORKLOADS.items():
             for image in self.wanted(name, workload.images):
                 result = self.measure(image, workload.command)
@@ -96,12 +99,19 @@ class Bench:
                             row += [limit, timing.verdict(ratio, limit)]
                     rows.append(row)
                     print("  ".join(map(str, row)), flush=True)
+                    if "mica-user" in result and "mica" in result:
+                        of_user, of_root = (result[peer][phase] for peer in ("mica-user", "mica"))
+                        against_root.append([name, image, label, timing.number(timing.median(of_root)),
+                                             timing.number(timing.median(of_user)),
+                                             timing.number(timing.paired_ratio(of_user, of_root), 2)])
         header = ["workload", "image", "", "kernel s"]
         for peer in self.peers:
             if peer.name != "kernel":
                 header += [f"{peer.name} s", "x kernel"] + (["at most", ""] if peer.name == "mica" else [])
         if rows:
             timing.table("Reading", header, rows)
+        if against_root:
+            timing.table("Reading as an ordinary user", ["workload", "image", "", "root s", "user s", "x root"], against_root)
 
     def depth(self):
         rows = []
@@ -131,7 +141,7 @@ class Bench:
                     subprocess.run(["ls", "/"], stdout=subprocess.DEVNULL, check=True)
                     start = time.perf_counter()
                     peer.mount(image, self.at)
-                    subprocess.run(["ls", self.at], stdout=subprocess.DEVNULL, check=True)
+                    subprocess.run([*peer.switch, "ls", self.at], stdout=subprocess.DEVNULL, check=True)
                     result[peer.name].append(1000 * (time.perf_counter() - start))
                     peer.unmount(self.at)
             for name, values in result.items():
@@ -149,7 +159,7 @@ class Bench:
                 try:
                     pid = peer.server(self.at)
                     for command in ("find . >/dev/null", "ls -lR . >/dev/null"):
-                        timing.run(command, self.at, os.environ)
+                        timing.run(command, self.at, os.environ, peer.switch)
                     if pid:
                         peak, anonymous = peer_kinds.memory(pid)
                         rows.append([image, peer.name, timing.number(peak / 1024, 1), timing.number(anonymous / 1024, 1),
@@ -168,6 +178,8 @@ def main():
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--mica")
     parser.add_argument("--store")
+    parser.add_argument("--user-mica", help="the program, where an ordinary user can reach it")
+    parser.add_argument("--user-store")
     parser.add_argument("--registry", help="host:port that the store was filled from")
     parser.add_argument("--peers", default="kernel,fuse-overlayfs,mica")
     parser.add_argument("--only", default="")
@@ -185,6 +197,8 @@ def main():
         "kernel": lambda: peer_kinds.Kernel(options.trees),
         "fuse-overlayfs": lambda: peer_kinds.FuseOverlayfs(options.trees),
         "mica": mica,
+        "mica-user": lambda: peer_kinds.MicaOfUser(
+            options.user_mica, options.user_store, lambda image: f"{options.registry}/{image}:latest"),
         **{f"mica-{name}": functools.partial(mica, name) for name in ("ring", "poll", "block")},
     }
     bench = Bench(options, [made[name]() for name in options.peers.split(",")])
