@@ -115,6 +115,8 @@ pub(crate) fn execute(program: &CStr, arguments: &[CString], environment: &[CStr
     checked(result.into()).err().unwrap_or(Errno::IO)
 }
 
+const SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: libc::c_ulong = 1 << 5;
+
 /// Has the kernel ask about system calls of this process from now on, and of those that it
 /// starts; returns the descriptor by which it asks (`seccomp_unotify(2)`).
 pub(crate) fn install_filter(program: &[libc::sock_filter]) -> Result<OwnedFd, Errno> {
@@ -122,17 +124,26 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> Result<OwnedFd, E
         len: u16::try_from(program.len()).map_err(|_| Errno::INVAL)?,
         filter: program.as_ptr().cast_mut(),
     };
-    // SAFETY: the structure gives the place and the length of the program, which the kernel only
-    // reads, and lives until the call returns.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::SECCOMP_SET_MODE_FILTER,
-            libc::SECCOMP_FILTER_FLAG_NEW_LISTENER,
-            std::ptr::from_ref(&program),
-        )
+    let install = |flags: libc::c_ulong| {
+        // SAFETY: the structure gives the place and the length of the program, which the kernel
+        // only reads, and lives until the call returns.
+        checked(unsafe {
+            libc::syscall(
+                libc::SYS_seccomp,
+                libc::SECCOMP_SET_MODE_FILTER,
+                flags,
+                std::ptr::from_ref(&program),
+            )
+        })
     };
-    let number = RawFd::try_from(checked(result)?).map_err(|_| Errno::BADF)?;
+    // A call that is being answered is not interrupted: some never fail with EINTR.
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    let result = match install(flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV) {
+        // Linux before 5.19.
+        Err(Errno::INVAL) => install(flags),
+        installed => installed,
+    };
+    let number = RawFd::try_from(result?).map_err(|_| Errno::BADF)?;
     // SAFETY: the call has just opened it for the caller alone.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
