@@ -1,6 +1,8 @@
 //! The layers of a view with their numbers, and the directories of single layers
 //! that a merged directory is made of.
 
+mod parts;
+
 use std::sync::Arc;
 
 use super::identity::Identity;
@@ -11,6 +13,7 @@ use crate::layer::marks::Redirect;
 use crate::layer::packed::InodeIndex;
 use crate::layer::{Dentries, Kind, Layer};
 use crate::{DirectoryLayer, Error, Ino, PackedLayer, Result};
+use parts::Parts;
 
 use rustix::io::Errno;
 
@@ -82,20 +85,22 @@ impl Stack {
         name: &[u8],
     ) -> Result<Arc<[Contributor]>> {
         let mut contributors = Vec::new();
-        let mut parts = parts.into_iter();
+        let mut parts = Parts::new(self, parts);
         let mut trail: Option<Trail<'_>> = None;
-        while let Some(part) = match &mut trail {
-            None => parts.next(),
-            Some(trail) => trail.next_directory()?,
+        while let Some(contributor) = match &mut trail {
+            None => parts.next()?,
+            Some(trail) => trail
+                .next_directory()?
+                .map(|part| self.contributor(&part))
+                .transpose()?,
         } {
-            let contributor = self.contributor(&part)?;
             let beyond = contributor.beyond(self)?;
             let is_last = matches!(beyond, Beyond::Nothing);
             if let Beyond::At(redirect) = beyond
                 && !name.is_empty()
             {
                 trail
-                    .get_or_insert_with(|| Trail::below(part.layer, self, siblings, name))
+                    .get_or_insert_with(|| Trail::below(contributor.layer, self, siblings, name))
                     .follow(redirect);
             }
             contributors.push(contributor);
