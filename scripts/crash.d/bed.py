@@ -80,6 +80,11 @@ class Bed:
     def snapshots(self):
         return {record["name"] for record in json.loads(self.ok("snapshot", "ls", "--json"))}
 
+    def living_snapshots(self):
+        """Returns the names of those that no collection may remove."""
+        live = json.loads(self.ok("gc", "--dry-run", "--json"))["live"]
+        return {thing["id"] for thing in live if thing["type"] == "snapshot"}
+
     def images(self):
         return {record["name"] for record in json.loads(self.ok("images", "--json"))}
 
