@@ -48,7 +48,7 @@ fn main() -> ExitCode {
             it_keeps_nothing_of_its_parent,
         ),
         (
-            "a_killed_process_leaves_a_mount_that_can_be_stopped",
+            "a_killed_process_leaves_a_mount_that_can_be_replaced_or_stopped",
             a_killed_process,
         ),
         (
@@ -284,17 +284,22 @@ fn fd_number(descriptor: &impl AsFd) -> i32 {
 }
 
 fn a_killed_process(stage: &Stage) {
-    let record = stage.mount("point");
-    signal(record.pid, rustix::process::Signal::KILL);
-    eventually("the process ends", || !is_running(record.pid));
-    // What the kernel has in its caches it goes on showing; what it must ask for it cannot.
-    // A thread that ends last may still take a request along (ECONNABORTED).
-    eventually("the mount is told to be without a server", || {
-        let unasked = fs::metadata(stage.path("point/unasked")).unwrap_err();
-        unasked.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error())
-    });
-    let again = mounts::start(&stage.plan("point")).unwrap_err();
-    assert!(again.to_string().contains("already a mount"), "{again}");
+    let kill = |record: &MountRecord| {
+        signal(record.pid, rustix::process::Signal::KILL);
+        eventually("the process ends", || !is_running(record.pid));
+        // What the kernel has in its caches it goes on showing; what it must ask for it cannot.
+        // A thread that ends last may still take a request along (ECONNABORTED).
+        eventually("the mount is told to be without a server", || {
+            let unasked = fs::metadata(stage.path("point/unasked")).unwrap_err();
+            unasked.raw_os_error() == Some(rustix::io::Errno::NOTCONN.raw_os_error())
+        });
+    };
+    kill(&stage.mount("point"));
+    let again = stage.mount("point");
+    let listed = stage.records().list().unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].pid, again.pid, "the dead mount is replaced");
+    kill(&again);
     mounts::stop(&stage.records(), &stage.path("point"), Busy::Refuse).unwrap();
     assert!(!is_mounted(&stage.path("point")));
     assert!(stage.records().list().unwrap().is_empty());
