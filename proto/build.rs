@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 15] = [
     "containerd/events/events.proto",
     "containerd/services/content.proto",
     "containerd/services/diff.proto",
@@ -17,6 +17,7 @@ const FILES: [&str; 14] = [
     "containerd/services/version.proto",
     "containerd/types/transfer.proto",
     "containerd/types/types.proto",
+    "mica/mica.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,4 +1,5 @@
-//! containerd's services over the store: gRPC in, calls of the library, gRPC out.
+//! containerd's services and one of our own over the store: gRPC in, calls of the library, gRPC
+//! out.
 //!
 //! Each service is a thin adapter: it reads the namespace and the lease of a call, translates
 //! messages to the library's values and back, and reports an error under containerd's class
@@ -14,6 +15,7 @@ mod events;
 mod images;
 mod introspection;
 mod leases;
+mod mica;
 mod namespaces;
 mod snapshots;
 mod status;
@@ -31,6 +33,7 @@ use mica_proto::events::events_server::EventsServer;
 use mica_proto::images::images_server::ImagesServer;
 use mica_proto::introspection::introspection_server::IntrospectionServer;
 use mica_proto::leases::leases_server::LeasesServer;
+use mica_proto::mica::mica_server::MicaServer;
 use mica_proto::namespaces::namespaces_server::NamespacesServer;
 use mica_proto::snapshots::snapshots_server::SnapshotsServer;
 use mica_proto::streaming::streaming_server::StreamingServer;
@@ -41,11 +44,12 @@ use tonic::service::{Routes, RoutesBuilder};
 use crate::containerd::Containerd;
 use crate::store::Store;
 
+pub(crate) use images::record as image_record;
 pub use introspection::Identity;
 pub use way::Way;
 
 /// The most bytes of one message, as containerd has it.
-const MESSAGE_LIMIT: usize = 16 << 20;
+pub(crate) const MESSAGE_LIMIT: usize = 16 << 20;
 
 /// Adds a service with containerd's limits on messages.
 macro_rules! add {
@@ -77,6 +81,7 @@ pub fn routes(store: &Arc<Store>, identity: Identity, containerd: Option<Contain
         IntrospectionServer::new(introspection::Service::new(identity))
     );
     add!(routes, LeasesServer::new(leases::Service(service.clone())));
+    add!(routes, MicaServer::new(mica::Service(service.clone())));
     add!(
         routes,
         NamespacesServer::new(namespaces::Service(service.clone()))

@@ -37,6 +37,7 @@ mod registry;
 mod run;
 mod serve;
 mod snapshot;
+mod way;
 
 use std::process::ExitCode;
 use std::sync::Arc;

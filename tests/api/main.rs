@@ -12,6 +12,7 @@ mod diff;
 #[path = "../pull/layout.rs"]
 #[expect(dead_code, reason = "the tests of pulls use the rest")]
 mod layout;
+mod mica;
 mod pace;
 mod proxied;
 mod server;
