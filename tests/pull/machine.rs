@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use mica_fuse::session::{self, Busy};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -103,6 +104,13 @@ impl Machine {
         } else {
             Err(output.stderr)
         }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // There is one only after a failure.
+        drop(session::unmount(&self.path("home/point"), Busy::Detach));
     }
 }
 
