@@ -44,12 +44,11 @@ use tonic::service::{Routes, RoutesBuilder};
 use crate::containerd::Containerd;
 use crate::store::Store;
 
-pub(crate) use images::record as image_record;
 pub use introspection::Identity;
 pub use way::Way;
 
 /// The most bytes of one message, as containerd has it.
-pub(crate) const MESSAGE_LIMIT: usize = 16 << 20;
+const MESSAGE_LIMIT: usize = 16 << 20;
 
 /// Adds a service with containerd's limits on messages.
 macro_rules! add {

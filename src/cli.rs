@@ -37,7 +37,6 @@ mod registry;
 mod run;
 mod serve;
 mod snapshot;
-mod way;
 
 use std::process::ExitCode;
 use std::sync::Arc;

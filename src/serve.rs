@@ -7,10 +7,8 @@
 
 mod systemd;
 
-use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,8 +30,6 @@ use crate::store::{LockError, LockName, Store};
 
 /// How long calls that are under way may keep the server from its end.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The file of the store that says where its server listens.
-const SERVED_AT: &str = "served-at";
 
 /// Why a store could not be served.
 #[derive(Debug, Error)]
@@ -136,7 +132,6 @@ pub async fn serve(
         Some(listener) => listener,
         None => listen(socket).await?,
     };
-    tell_where(store, &listener, socket)?;
     daemon::raise_descriptor_limit();
     let ended = ended().map_err(failed("catch signals for", socket))?;
     let owner = rustix::process::geteuid().as_raw();
@@ -212,30 +207,6 @@ async fn listen(socket: &Path) -> Result<UnixListener, ServeError> {
     fs::set_permissions(socket, Permissions::from_mode(0o600))
         .map_err(failed("set the mode of", socket))?;
     Ok(listener)
-}
-
-/// Writes down where clients find the server.
-fn tell_where(store: &Store, listener: &UnixListener, socket: &Path) -> Result<(), ServeError> {
-    let address = listener.local_addr().map_err(failed("name", socket))?;
-    let listens_at = address.as_pathname().unwrap_or(socket);
-    let path = store.root().join(SERVED_AT);
-    let written = std::path::absolute(listens_at)
-        .and_then(|at| publish::write_file(&path, at.as_os_str().as_encoded_bytes()));
-    written.map_err(failed("write", &path))
-}
-
-/// Returns the socket of the server that serves a store, if one does.
-pub(crate) fn socket_of(store: &Store) -> Result<Option<PathBuf>, ServeError> {
-    if store.locks().try_exclusive(&LockName::Server)?.is_some() {
-        return Ok(None);
-    }
-    let path = store.root().join(SERVED_AT);
-    match fs::read(&path) {
-        Ok(socket) => Ok(Some(OsString::from_vec(socket).into())),
-        // It does not listen yet.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("read", &path)(error)),
-    }
 }
 
 /// Returns whether the owner or root has connected; a process whose user cannot be told has

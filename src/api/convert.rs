@@ -19,15 +19,6 @@ pub(super) fn timestamp(time: Timestamp) -> prost_types::Timestamp {
     }
 }
 
-/// Returns the time of a message.
-pub(super) fn time(time: Option<prost_types::Timestamp>) -> Result<Timestamp, Status> {
-    let time = required(time, "time")?;
-    Timestamp::new(time.seconds, time.nanos).map_err(|error| {
-        let message = format!("time {}: {error}", time.seconds);
-        refused(ErrorClass::InvalidArgument, &message)
-    })
-}
-
 pub(super) fn labels(labels: HashMap<String, String>) -> Labels {
     labels.into_iter().collect()
 }

@@ -123,17 +123,6 @@ fn of(call: &Call) -> images::Images {
     )
 }
 
-/// Returns what a message says of an image.
-pub(crate) fn record(image: Image) -> Result<ImageRecord, Status> {
-    Ok(ImageRecord {
-        name: image.name,
-        target: convert::descriptor(required(image.target, "target")?)?,
-        labels: convert::labels(image.labels),
-        created: convert::time(image.created_at)?,
-        updated: convert::time(image.updated_at)?,
-    })
-}
-
 fn message(image: &ImageRecord) -> Image {
     Image {
         name: image.name.clone(),

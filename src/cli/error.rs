@@ -104,8 +104,6 @@ pub(super) enum CliError {
     Events(#[from] EventsError),
     #[error(transparent)]
     Serve(#[from] ServeError),
-    #[error("{}", .0.message())]
-    Api(Box<tonic::Status>),
     #[error(transparent)]
     Overlay(#[from] OverlayError),
     #[error(transparent)]

@@ -1,11 +1,9 @@
 //! `mica gc`.
 
-use mica_proto::mica::mica_client::MicaClient;
-
 use super::arguments::GcArguments;
 use super::output::{Output, size};
-use super::{CliError, Session, way};
-use crate::gc::{self, Collected, Garbage, Live, Survey};
+use super::{CliError, Session};
+use crate::gc::{self, Garbage, Live, Survey};
 
 pub(super) fn run(session: &Session, arguments: &GcArguments) -> Result<(), CliError> {
     if let Some(name) = &arguments.why {
@@ -19,18 +17,7 @@ pub(super) fn run(session: &Session, arguments: &GcArguments) -> Result<(), CliE
 
 /// Collects garbage, and tells how much there was.
 pub(super) fn free(session: &Session) -> Result<(), CliError> {
-    let collected = way::ask(session, async |way, namespace| {
-        let gc = way::request(namespace, ())?;
-        Ok(MicaClient::new(way).gc(gc).await?.into_inner())
-    })?;
-    let collected = Collected {
-        is_deferred: collected.is_deferred,
-        blobs: collected.blobs,
-        layers: collected.layers,
-        snapshots: collected.snapshots,
-        ingests: collected.ingests,
-        bytes: collected.bytes,
-    };
+    let collected = gc::collect(&session.store)?;
     if session.output.is_json() {
         return Output::json(&collected);
     }

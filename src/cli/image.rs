@@ -1,7 +1,5 @@
 //! `mica images` and `mica image`.
 
-use mica_proto::images::ListImagesRequest;
-use mica_proto::images::images_client::ImagesClient;
 use serde::Serialize;
 
 use super::arguments::{ImageCommand, ImagesArguments, UnpackArguments};
@@ -10,8 +8,7 @@ use super::gc;
 use super::output::{Output, labels, size, time};
 use super::progress;
 use super::pull::in_runtime;
-use super::{CliError, Session, commit, way};
-use crate::api::{self, MESSAGE_LIMIT};
+use super::{CliError, Session, commit};
 use crate::filter::Filter;
 use crate::images::{self, Completeness, Contents};
 use crate::labels::masked;
@@ -30,15 +27,7 @@ struct Inspected {
 }
 
 pub(super) fn list(session: &Session, arguments: &ImagesArguments) -> Result<(), CliError> {
-    let filters = arguments.filter.texts()?;
-    let images = way::ask(session, async |way, namespace| {
-        let list = way::request(namespace, ListImagesRequest { filters })?;
-        let client = ImagesClient::new(way);
-        let mut client = client.max_decoding_message_size(MESSAGE_LIMIT);
-        let listed = client.list(list).await?.into_inner();
-        let records = listed.images.into_iter().map(api::image_record);
-        Ok(records.collect::<Result<Vec<_>, _>>()?)
-    })?;
+    let images = session.images().matching(&arguments.filter.filter()?)?;
     if arguments.quiet {
         return images
             .iter()

@@ -129,22 +129,3 @@ async fn services_that_are_not_there_are_unimplemented() {
     let activated = client.unary(request(()), path.unwrap(), codec).await;
     refused(activated, Code::Unimplemented, "");
 }
-
-#[tokio::test]
-async fn commands_are_calls_of_the_server_while_there_is_one() {
-    let mut server = Server::start();
-    let mut mica = MicaClient::new(server.way().await);
-    let layout = image();
-    let pull = PullRequest {
-        source: layout.source(),
-        ..PullRequest::default()
-    };
-    let mut told = mica.pull(request(pull)).await.unwrap().into_inner();
-    while told.message().await.unwrap().is_some() {}
-    let commands: [&[&str]; 2] = [&["-n", "tests", "images"], &["gc"]];
-    let by_the_server = commands.map(|command| server.mica(command));
-    assert!(by_the_server[0].contains(&layout.target().digest.to_string()));
-    // The file stays that says where it listened.
-    server.kill();
-    assert_eq!(commands.map(|command| server.mica(command)), by_the_server);
-}

@@ -19,9 +19,4 @@ impl FilterArguments {
     pub(in crate::cli) fn filter(&self) -> Result<Filter, FilterError> {
         Filter::parse(&self.filters)
     }
-
-    /// Returns the texts of a filter that can be read.
-    pub(in crate::cli) fn texts(&self) -> Result<Vec<String>, FilterError> {
-        self.filter().map(|_| self.filters.clone())
-    }
 }
