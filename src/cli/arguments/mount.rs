@@ -39,7 +39,7 @@ pub(in crate::cli) struct MountArguments {
 /// How requests come from the kernel.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(in crate::cli) enum TransportArgument {
-    /// As is fastest on this machine, of what is known to hold
+    /// As suits most on this machine
     Auto,
     /// FUSE over `io_uring`, where the kernel has it enabled; otherwise as poll
     Ring,
