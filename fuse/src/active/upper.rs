@@ -102,7 +102,7 @@ pub struct Upper {
     pub(super) work: Work,
     pub(super) options: UpperOptions,
     /// Keeps others from using the two directories at the same time.
-    _locks: [OwnedFd; 2],
+    _locks: [Lock; 2],
 }
 
 impl Upper {
@@ -120,7 +120,7 @@ impl Upper {
         if device(&root, upper)? != device(&work_root, work)? {
             return Err(Error::system("use as work directory", work)(Errno::XDEV));
         }
-        let locks = [lock(&root, upper)?, lock(&work_root, work)?];
+        let locks = [Lock::take(&root, upper)?, Lock::take(&work_root, work)?];
         let names =
             xattr::stored_names(&root).map_err(Error::system("list attributes of", upper))?;
         Ok(Self {
@@ -190,16 +190,30 @@ fn open_directory(path: &Path) -> Result<OwnedFd> {
     rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(Error::system("open", path))
 }
 
-/// Takes the lock of a directory; it goes with the descriptor.
-fn lock(directory: &OwnedFd, path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(directory, c".", flags, Mode::empty())
-        .map_err(Error::system("open", path))?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => Err(Error::system("use, as another mount does,", path)(
-            Errno::BUSY,
-        )),
-        Err(errno) => Err(Error::system("lock", path)(errno)),
+/// The lock of a directory. It is given back when this is dropped, and not with the last
+/// descriptor of it: a child that is about to run another program has a copy for a moment.
+#[derive(Debug)]
+struct Lock(OwnedFd);
+
+impl Lock {
+    fn take(directory: &OwnedFd, path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(directory, c".", flags, Mode::empty())
+            .map_err(Error::system("open", path))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(file)),
+            Err(Errno::WOULDBLOCK) => Err(Error::system("use, as another mount does,", path)(
+                Errno::BUSY,
+            )),
+            Err(errno) => Err(Error::system("lock", path)(errno)),
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if let Err(errno) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
+            tracing::debug!("unlock a directory: {errno}");
+        }
     }
 }

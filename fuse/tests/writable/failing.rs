@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mica_fuse::session::{Busy, unmount};
@@ -152,6 +153,26 @@ fn an_upper_can_be_used_again_after_its_mount() {
     let mut bed = Bed::new(|_| ());
     bed.unmount();
     Upper::open(&bed.ground.upper, &bed.ground.work, UpperOptions::default()).unwrap();
+}
+
+/// A child has copies of all descriptors until it runs its own program.
+#[test]
+fn an_upper_is_free_at_once_while_other_programs_are_started() {
+    let bed = Bed::unmounted(|_| ());
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                assert!(Command::new("true").status().unwrap().success());
+            }
+        });
+        let mut opened = (0..2000).map(|_| {
+            Upper::open(&bed.ground.upper, &bed.ground.work, UpperOptions::default()).map(drop)
+        });
+        let refused = opened.find_map(Result::err);
+        is_over.store(true, Ordering::Relaxed);
+        assert!(refused.is_none(), "{refused:?}");
+    });
 }
 
 #[test]
