@@ -9,8 +9,12 @@
 //! turns on one.
 //!
 //! A thread that serves queues must not wait for a disk: what has to wait goes to the
-//! [`desk`], and comes back answered. Commands belong to the thread that gave them, so a
-//! queue cannot be handed over as the watch of a [`crew`](super::crew) can.
+//! [`desk`], and comes back answered. Not every wait is known beforehand: a disk hangs, or
+//! somebody scans a file before it may be opened. Commands belong to the thread that gave
+//! them, and no other thread sees what comes by them, so a queue cannot be handed over as
+//! the watch of a [`crew`](super::crew) can. Instead each entry of a queue is another
+//! thread's: one that waits keeps its own entries from those who ask, and no more. The kernel
+//! takes the entry that it got last, so one caller after another is served by one thread.
 //!
 //! FORGET and INTERRUPT still come by the descriptor, and notifications go by it: see
 //! [`listener`].
@@ -42,7 +46,8 @@ use crate::sys::ring::{CommandRing, IdleRing};
 const DEPTH: RangeInclusive<usize> = 2..=4;
 /// Entries of all queues together, where that leaves enough for each.
 const ENTRIES: usize = 16;
-/// Most threads that serve queues; with more CPUs, each serves several.
+/// Most threads that serve queues, for each of the entries that a queue has; with more CPUs,
+/// each serves several queues, and one that waits keeps an entry of each.
 const THREADS: usize = 16;
 
 /// All that one session needs for its queues, made before the kernel is asked for them.
@@ -50,6 +55,8 @@ const THREADS: usize = 16;
 pub(crate) struct Rings {
     idle: Vec<IdleRing>,
     spare: Option<IdleRing>,
+    /// How many threads serve one entry of all queues.
+    in_a_watch: usize,
     queues: usize,
     depth: usize,
     memory: OwnedFd,
@@ -63,6 +70,8 @@ pub(crate) struct Share<'m> {
     pub(crate) slots: Vec<Slot<'m>>,
     /// The CPUs whose queues the thread serves.
     pub(crate) cpus: Vec<usize>,
+    /// Whether the kernel has enough without it.
+    pub(crate) is_further: bool,
 }
 
 impl Rings {
@@ -72,19 +81,20 @@ impl Rings {
         let queues = possible_cpus()?;
         let allowed = sched_getaffinity(None)?;
         let cpus = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu));
-        let threads = cpus.count().min(THREADS).min(queues).max(1);
+        let in_a_watch = cpus.count().min(THREADS).min(queues).max(1);
         let depth = (ENTRIES / queues).clamp(*DEPTH.start(), *DEPTH.end());
         // Each with two more, for what a thread watches beside its slots.
-        let entries = u32::try_from(queues.div_ceil(threads) * depth + 2);
+        let entries = u32::try_from(queues.div_ceil(in_a_watch) + 2);
         let entries = entries.map_err(|_| Errno::TOOBIG)?;
         let memory = rustix::fs::memfd_create("mica-ring", MemfdFlags::CLOEXEC)?;
         let size = queues * depth * Slot::stride(payload);
         rustix::fs::ftruncate(&memory, size as u64)?;
         Ok(Self {
-            idle: (0..threads)
+            idle: (0..in_a_watch * depth)
                 .map(|_| IdleRing::new(entries))
                 .collect::<Result<_, _>>()?,
             spare: Some(IdleRing::new(1)?),
+            in_a_watch,
             queues,
             depth,
             map: sys::map_memory(memory.as_fd())?,
@@ -92,22 +102,26 @@ impl Rings {
         })
     }
 
-    /// Deals queues out to threads: each gets those of every so-manieth CPU.
+    /// Deals entries out to threads: each gets one of the queue of every so-manieth CPU. Those
+    /// that the kernel cannot do without come first.
     pub(crate) fn deal(&mut self) -> Vec<Share<'_>> {
-        let threads = self.idle.len().max(1);
+        let in_a_watch = self.in_a_watch;
         let mut shares: Vec<Share<'_>> = std::mem::take(&mut self.idle)
             .into_iter()
             .enumerate()
             .map(|(thread, ring)| Share {
                 ring,
                 slots: Vec::new(),
-                cpus: (thread..self.queues).step_by(threads).collect(),
+                cpus: (thread % in_a_watch..self.queues)
+                    .step_by(in_a_watch)
+                    .collect(),
+                is_further: thread >= in_a_watch,
             })
             .collect();
         let stride = self.map.len() / (self.queues * self.depth).max(1);
         for (index, bytes) in self.map.chunks_exact_mut(stride.max(1)).enumerate() {
-            let queue = index / self.depth;
-            let Some(share) = shares.get_mut(queue % threads) else {
+            let (watch, queue) = (index / self.queues, index % self.queues);
+            let Some(share) = shares.get_mut(watch * in_a_watch + queue % in_a_watch) else {
                 continue;
             };
             let place = (index * stride) as u64;

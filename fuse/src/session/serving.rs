@@ -190,10 +190,31 @@ impl<'scope, 'env> Threads<'scope, 'env> {
         Ok(())
     }
 
-    /// Starts the threads of rings. If one cannot, none serves, and all have left.
+    /// Starts the threads of rings. If one cannot that the kernel needs, none serves, and all
+    /// have left; the kernel may count on the ring once those have begun, so that others are
+    /// only a matter of speed.
     fn start_queues(
         &mut self,
         shares: Vec<Share<'env>>,
+        listener: &'env Listener<'env>,
+    ) -> Result<(), Errno> {
+        let shares = shares.into_iter().enumerate();
+        let (further, first): (Vec<_>, Vec<_>) = shares.partition(|(_, share)| share.is_further);
+        if let Err(errno) = self.start_watch(first, listener) {
+            announce(self.leave);
+            self.join()?;
+            return Err(errno);
+        }
+        if let Err(errno) = self.start_watch(further, listener) {
+            debug!("lend more entries: {errno}");
+        }
+        Ok(())
+    }
+
+    /// Starts threads that have one entry of each queue between them.
+    fn start_watch(
+        &mut self,
+        shares: Vec<(usize, Share<'env>)>,
         listener: &'env Listener<'env>,
     ) -> Result<(), Errno> {
         let (report, reports) = mpsc::channel();
@@ -201,7 +222,7 @@ impl<'scope, 'env> Threads<'scope, 'env> {
         let (over, leave) = (self.over, self.leave);
         let count = shares.len();
         let mut outcome = Ok(());
-        for share in shares.into_iter().enumerate() {
+        for share in shares {
             let report = report.clone();
             outcome = outcome.and(self.start(move || {
                 let started = Queue::start((service, desk), listener, share, leave.as_fd());
@@ -223,16 +244,11 @@ impl<'scope, 'env> Threads<'scope, 'env> {
         let reported = reports
             .into_iter()
             .try_fold(0, |count, one| one.map(|()| count + 1));
-        let outcome = outcome.and(match reported {
+        outcome.and(match reported {
             Ok(started) if started == count => Ok(()),
             Ok(_) => Err(Errno::AGAIN),
             Err(errno) => Err(errno),
-        });
-        if outcome.is_err() {
-            announce(leave);
-            self.join()?;
-        }
-        outcome
+        })
     }
 
     fn start(

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use mica_fuse::session::Transport;
 use rustix::fs::{FallocateFlags, FlockOperation, XattrFlags, fallocate, flock, fsetxattr};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::bed::{Bed, CACHES, drop_caches, errno, evict, open_to_write};
 use crate::sys::{Gate, Mapping};
@@ -187,10 +188,11 @@ fn descriptors_of(path: &Path) -> usize {
         .count()
 }
 
-/// Who looks at files before they may be opened keeps the server waiting, not its callers.
+/// Who looks at files before they may be opened keeps the server waiting, not its callers,
+/// also where all are on one CPU.
 #[test]
 fn an_open_that_has_to_wait_holds_nobody_else_up() {
-    for transport in [Transport::Poll, Transport::Block] {
+    for transport in [Transport::Ring, Transport::Poll, Transport::Block] {
         let mut bed = Bed::unmounted(|_| {});
         bed.ground.transport = transport;
         fs::write(bed.upper("scanned"), "scanned").unwrap();
@@ -198,10 +200,14 @@ fn an_open_that_has_to_wait_holds_nobody_else_up() {
         let gate = Gate::before(&bed.upper("scanned"));
         let (path, root) = (bed.path("scanned"), bed.path(""));
         std::thread::scope(|scope| {
-            let reader = scope.spawn(|| fs::read(&path).unwrap());
+            let reader = scope.spawn(|| {
+                stay_on_one_cpu();
+                fs::read(&path).unwrap()
+            });
             let has_begun = gate.has_somebody();
             let (report, reports) = mpsc::channel();
             scope.spawn(move || {
+                stay_on_one_cpu();
                 for number in 0..1000 {
                     assert!(!root.join(number.to_string()).exists());
                 }
@@ -214,4 +220,16 @@ fn an_open_that_has_to_wait_holds_nobody_else_up() {
             assert_eq!(reader.join().unwrap(), b"scanned");
         });
     }
+}
+
+/// Binds the calling thread to the first CPU that it may run on.
+fn stay_on_one_cpu() {
+    let allowed = sched_getaffinity(None).unwrap();
+    let mut one = CpuSet::new();
+    one.set(
+        (0..CpuSet::MAX_CPU)
+            .find(|cpu| allowed.is_set(*cpu))
+            .unwrap(),
+    );
+    sched_setaffinity(None, &one).unwrap();
 }

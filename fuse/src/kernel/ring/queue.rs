@@ -68,8 +68,7 @@ pub(crate) enum Left {
 
 impl<'s> Queue<'s> {
     /// Binds the calling thread to the CPUs of its share and lends the kernel its slots.
-    /// Requests come by the rings once the kernel has one of every queue, and only then: it
-    /// is no error if it takes no more than one of each.
+    /// Requests come by the rings once the kernel has one of every queue, and only then.
     pub(crate) fn start(
         (service, desk): (&'s Service<'s>, &'s Desk<'s>),
         listener: &'s Listener<'s>,
@@ -93,27 +92,17 @@ impl<'s> Queue<'s> {
             head: Vec::new(),
             caller: Caller::bound(service.company, share.cpus.first().copied()),
         };
-        let mut seen = Vec::new();
-        let (first, more): (Vec<_>, Vec<_>) = share.slots.into_iter().partition(|slot| {
-            let is_first = !seen.contains(&slot.queue());
-            seen.push(slot.queue());
-            is_first
-        });
-        queue.lend_all(first)?;
-        // The kernel may count on the ring from here on, so these are only a matter of speed.
-        if let Err(errno) = queue.lend_all(more) {
-            debug!("lend more entries: {errno}");
-        }
-        Ok(queue)
-    }
-
-    /// Lends slots for the first time: what the kernel refuses comes back at once.
-    fn lend_all(&mut self, slots: Vec<Slot<'s>>) -> Result<(), Errno> {
-        for slot in slots {
-            if !self.ring.register(slot) {
+        for slot in share.slots {
+            if !queue.ring.register(slot) {
                 return Err(Errno::NOSPC);
             }
         }
+        queue.lend_all()?;
+        Ok(queue)
+    }
+
+    /// Lends what was registered: what the kernel refuses comes back at once.
+    fn lend_all(&mut self) -> Result<(), Errno> {
         self.ring.enter(false, None)?;
         let mut outcome = Ok(());
         while let Some(completion) = self.ring.next() {
