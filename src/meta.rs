@@ -15,6 +15,7 @@
 
 mod database;
 mod dump;
+mod frame;
 mod journal;
 mod kept;
 mod key;

@@ -5,35 +5,22 @@
 //! records survive the loss of the database, and changes that the database has lost (sled
 //! cuts off what it cannot read at its end, and says nothing) are seen and made again: frames
 //! and database count the transactions. A frame cut short at the end is of a transaction
-//! that was never acknowledged.
-//!
-//! ```text
-//! frame  := length of the body u64  sequence u64  sha256 of both and the body  body  trailer
-//! body   := is it whole u8  entry*
-//! entry  := length u32  key  length u32, or !0 for a removal  bytes
-//! trailer := length of the body u64  sequence u64  first 8 bytes of sha256 of both
-//! ```
-//! Numbers are little-endian. The last frame is found from the end, so that to open the
+//! that was never acknowledged. The last frame is found from the end, so that to open the
 //! database costs one small read more.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
-
 use super::database::Change;
+use super::frame::{self, Frame, HEADER, TRAILER};
 use crate::publish;
 
-/// Bytes before the body of a frame, and behind it.
-pub(super) const HEADER: usize = 48;
-pub(super) const TRAILER: usize = 24;
 /// Bytes of changes that are worth no new beginning.
 const SLACK: u64 = 1 << 20;
-/// The length that stands for a removal.
-pub(super) const REMOVED: u32 = u32::MAX;
 
 /// All records, by key.
 pub(super) type Records = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -59,9 +46,9 @@ pub(crate) struct Stamp {
     modified: (i64, i64),
 }
 
-/// One frame, read and checked.
+/// What one frame holds, read and checked.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(super) struct Recorded {
     pub(super) sequence: u64,
     /// Whether the frame holds all records that there are.
     pub(super) is_whole: bool,
@@ -104,7 +91,7 @@ impl Journal {
         let mut trailer = [0; TRAILER];
         if let Some(start) = length.checked_sub(TRAILER as u64) {
             file.read_exact_at(&mut trailer, start)?;
-            if let Some((_, sequence)) = parse_trailer(&trailer) {
+            if let Some(sequence) = frame::sequence_before(&trailer) {
                 return Ok(Some(End { sequence, length }));
             }
         }
@@ -148,7 +135,7 @@ impl Journal {
             .iter()
             .map(|(key, change)| (key.as_slice(), change.as_deref()));
         let sequence = end.sequence + 1;
-        let frame = encode(false, sequence, entries)?;
+        let frame = frame::encode(false, sequence, entries)?;
         file.set_len(end.length)
             .and_then(|()| file.write_all_at(&frame, end.length))
             .inspect_err(|_| drop(file.set_len(end.length)))?;
@@ -170,7 +157,7 @@ impl Journal {
         let entries = all
             .iter()
             .map(|(key, bytes)| (key.as_slice(), Some(bytes.as_slice())));
-        let frame = encode(true, sequence, entries)?;
+        let frame = frame::encode(true, sequence, entries)?;
         let fresh = self.path.with_extension("journal.new");
         let write = || {
             let mut file = File::options()
@@ -193,15 +180,15 @@ impl Journal {
     /// Says whether most of the journal is changes that others have overtaken.
     pub(super) fn is_long(&self) -> io::Result<bool> {
         let file = File::open(&self.path)?;
-        let mut length = [0; 8];
-        file.read_exact_at(&mut length, 0)?;
-        let first = u64::from_le_bytes(length);
+        let mut header = [0; HEADER];
+        file.read_exact_at(&mut header, 0)?;
+        let first = frame::body_length(&header);
         Ok(file.metadata()?.len() > first.saturating_mul(2).saturating_add(SLACK))
     }
 
     /// Returns the frames that lead from transaction `known` to the end: from the last whole
     /// one on, or those behind `known`. `InvalidData` if one of them is damaged or missing.
-    pub(super) fn frames_after(&self, known: u64, end: End) -> io::Result<Vec<Frame>> {
+    pub(super) fn frames_after(&self, known: u64, end: End) -> io::Result<Vec<Recorded>> {
         let mut reader = Reader::new(File::open(&self.path)?)?;
         let mut frames = Vec::new();
         let mut last = known;
@@ -261,119 +248,43 @@ impl Reader {
         })
     }
 
-    fn next(&mut self) -> io::Result<Option<Frame>> {
-        let mut header = [0; HEADER];
+    fn next(&mut self) -> io::Result<Option<Recorded>> {
         let rest = self.length - self.position;
         if rest < (HEADER + TRAILER) as u64 {
             return Ok(None);
         }
+        let mut header = [0; HEADER];
         self.file.read_exact(&mut header)?;
-        let (numbers, hash) = header.split_at(16);
-        let (length, sequence) = two_numbers(numbers);
+        let length = frame::body_length(&header);
         if length > rest - (HEADER + TRAILER) as u64 {
             return Ok(None);
         }
-        let mut body = Vec::new();
-        self.file.by_ref().take(length).read_to_end(&mut body)?;
-        let mut trailer = [0; TRAILER];
-        self.file.read_exact(&mut trailer)?;
-        let mut hasher = Sha256::new();
-        hasher.update(numbers);
-        hasher.update(&body);
-        if hasher.finalize().as_slice() != hash
-            || parse_trailer(&trailer) != Some((length, sequence))
-        {
-            return Ok(None);
-        }
-        let Some((is_whole, changes)) = parse_body(&body) else {
+        let mut bytes = header.to_vec();
+        let behind = length + TRAILER as u64;
+        self.file.by_ref().take(behind).read_to_end(&mut bytes)?;
+        let recorded = Frame::at(&bytes, 0).filter(Frame::is_sound);
+        let Some(recorded) = recorded.and_then(|frame| Recorded::of(&frame, &bytes)) else {
             return Ok(None);
         };
-        self.position += length + (HEADER + TRAILER) as u64;
-        Ok(Some(Frame {
-            sequence,
-            is_whole,
-            changes,
-        }))
+        self.position += bytes.len() as u64;
+        Ok(Some(recorded))
     }
 }
 
-fn encode<'a>(
-    is_whole: bool,
-    sequence: u64,
-    entries: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-) -> io::Result<Vec<u8>> {
-    let mut frame = vec![0; HEADER];
-    frame.push(u8::from(is_whole));
-    for (key, change) in entries {
-        frame.extend(length_of(key)?.to_le_bytes());
-        frame.extend(key);
-        match change {
-            Some(bytes) => {
-                frame.extend(length_of(bytes)?.to_le_bytes());
-                frame.extend(bytes);
-            }
-            None => frame.extend(REMOVED.to_le_bytes()),
-        }
+impl Recorded {
+    /// Copies what a frame of `bytes` holds; `None` if it cannot be read.
+    fn of(frame: &Frame<'_>, bytes: &[u8]) -> Option<Self> {
+        let part = |range: Range<usize>| bytes.get(range).unwrap_or_default().to_vec();
+        let changes = frame.entries().map(|entry| {
+            let entry = entry?;
+            Some((part(entry.key), entry.record.map(part)))
+        });
+        Some(Self {
+            sequence: frame.sequence,
+            is_whole: frame.is_whole()?,
+            changes: changes.collect::<Option<_>>()?,
+        })
     }
-    let length = (frame.len() - HEADER) as u64;
-    let numbers = [length.to_le_bytes(), sequence.to_le_bytes()].concat();
-    let mut hasher = Sha256::new();
-    hasher.update(&numbers);
-    hasher.update(frame.get(HEADER..).unwrap_or_default());
-    let header = [numbers.as_slice(), hasher.finalize().as_slice()].concat();
-    frame.splice(..HEADER, header);
-    frame.extend(&numbers);
-    frame.extend(check_of(&numbers));
-    Ok(frame)
-}
-
-fn length_of(bytes: &[u8]) -> io::Result<u32> {
-    u32::try_from(bytes.len())
-        .ok()
-        .filter(|length| *length != REMOVED)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a record is too long"))
-}
-
-fn check_of(numbers: &[u8]) -> Vec<u8> {
-    Sha256::digest(numbers).iter().take(8).copied().collect()
-}
-
-fn parse_trailer(trailer: &[u8; TRAILER]) -> Option<(u64, u64)> {
-    let (numbers, check) = trailer.split_at(16);
-    (check_of(numbers) == check).then(|| two_numbers(numbers))
-}
-
-pub(super) fn two_numbers(bytes: &[u8]) -> (u64, u64) {
-    let number = |bytes: &[u8]| {
-        bytes
-            .first_chunk()
-            .map_or(0, |chunk| u64::from_le_bytes(*chunk))
-    };
-    (number(bytes), number(bytes.get(8..).unwrap_or_default()))
-}
-
-fn parse_body(body: &[u8]) -> Option<(bool, Vec<Change>)> {
-    let (is_whole, mut rest) = body.split_first()?;
-    let mut changes = Vec::new();
-    while !rest.is_empty() {
-        let (length, tail) = split_u32(rest)?;
-        let (key, tail) = tail.split_at_checked(length as usize)?;
-        let (length, tail) = split_u32(tail)?;
-        let (change, tail) = if length == REMOVED {
-            (None, tail)
-        } else {
-            let (bytes, tail) = tail.split_at_checked(length as usize)?;
-            (Some(bytes.to_vec()), tail)
-        };
-        changes.push((key.to_vec(), change));
-        rest = tail;
-    }
-    Some((*is_whole != 0, changes))
-}
-
-fn split_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk()?;
-    Some((u32::from_le_bytes(*number), rest))
 }
 
 #[cfg(test)]
