@@ -1,9 +1,11 @@
 //! Whether a caller that goes through directories wants the nodes of what is in them.
 //!
-//! A node of a directory layer costs a look at its inode, for which a cold file system
-//! reads the disk. `ls -l` asks for all of them, `find` for none, and the kernel asks for
-//! nodes either way. So now and then a caller is given a listing without them. If it then
-//! looks up what it was given, it gets them from there on; if not, it is spared them.
+//! A node costs the kernel an inode, which takes it longer to make than all else of an
+//! entry, and memory that it keeps. A node of a directory layer costs a look at its inode
+//! too, for which a cold file system reads the disk. `ls -l` asks for all of them, `find`
+//! for none, and the kernel asks for nodes either way. So now and then a caller is given a
+//! listing without them. If it then looks up what it was given, it gets them from there
+//! on; if not, it is spared them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

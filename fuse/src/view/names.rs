@@ -44,8 +44,8 @@ impl Opened {
 pub(super) enum Detail {
     /// Of nothing.
     Names,
-    /// Of what costs little: directories, which callers mostly enter, and what is in an index.
-    Some,
+    /// Of directories alone, which callers mostly enter.
+    Directories,
     /// Of all.
     Nodes,
 }
@@ -64,7 +64,7 @@ impl View {
         Ok(if wants_all {
             Detail::Nodes
         } else {
-            Detail::Some
+            Detail::Directories
         })
     }
 
@@ -314,7 +314,10 @@ impl<'v> Walk<'v> {
         };
         let has_node = match self.detail {
             Detail::Names => false,
-            Detail::Some => !matches!(named.found.kind, Kind::Real(_)),
+            Detail::Directories => !matches!(
+                named.found.kind,
+                Kind::Packed(..) | Kind::LowerLink(_) | Kind::Real(_)
+            ),
             Detail::Nodes => true,
         };
         let (ino, file_type, entry) = if has_node {

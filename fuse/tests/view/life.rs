@@ -1,7 +1,7 @@
 //! Nodes and layers over the life of a view: look-ups and forgets, threads, what the
 //! names of layers come to mean later.
 
-use mica_fuse::{Caller, Entry, FileType, NodeId, Operation, Reply, Request};
+use mica_fuse::{Caller, Entry, FileType, NodeId, Operation, Reply, Request, View};
 use rustix::io::Errno;
 
 use crate::on_disk::Step::File;
@@ -63,9 +63,15 @@ fn an_entry_of_a_listing_can_be_given_back() {
 
 #[test]
 fn a_caller_that_only_wants_names_gets_nodes_of_directories_only() {
+    let directory = tempfile::TempDir::new().unwrap();
     let stack = Stack::of(&[&[File("d/a", ""), File("d/e/b", "")]]);
-    let view = stack.view();
-    let directory = find(&view, "d").unwrap().node;
+    let packed = Tar::default().file("d/a", "").file("d/e/b", "");
+    only_names_are_wanted(&stack.view());
+    only_names_are_wanted(&view(vec![packed.pack(directory.path(), "0")]));
+}
+
+fn only_names_are_wanted(view: &View) {
+    let directory = find(view, "d").unwrap().node;
     let asked = |node, operation| Request {
         node,
         caller: Caller {
