@@ -164,11 +164,7 @@ impl ActiveView {
     pub fn answer(&self, request: &Request<'_>) -> Result<Reply<'_>> {
         let node = request.node;
         match request.operation {
-            Operation::Lookup { name } => {
-                let reply = self.look_up(node, name)?;
-                self.lower.was_looked_up(request.caller, &reply);
-                Ok(reply)
-            }
+            Operation::Lookup { name } => self.look_up(request, name),
             Operation::Forget { lookups } => {
                 self.forget(node, lookups);
                 Ok(Reply::Silent)

@@ -179,7 +179,7 @@ impl View {
             change if change.is_change() => Err(Error::Refused(Errno::ROFS)),
             Operation::Lookup { name } => {
                 let reply = self.lookup(node, name)?;
-                self.was_looked_up(request.caller, &reply);
+                self.was_looked_up(node, request.caller, &reply);
                 Ok(reply)
             }
             Operation::Forget { lookups } => {

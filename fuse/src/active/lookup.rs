@@ -12,7 +12,7 @@ use crate::layer::Kind as LayerKind;
 use crate::layer::directory::RealAttr;
 use crate::layer::marks::{NameMark, name_mark};
 use crate::view::LONGEST_NAME;
-use crate::{Attr, Entry, Error, FileType, NodeId, Operation, Reply, Result};
+use crate::{Attr, Entry, Error, FileType, NodeId, Operation, Reply, Request, Result};
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +37,16 @@ impl Resolved {
 
 impl ActiveView {
     /// Answers a look-up, which counts as a reference to the node.
-    pub(super) fn look_up(&self, directory: NodeId, name: &[u8]) -> Result<Reply<'_>> {
+    pub(super) fn look_up(&self, request: &Request<'_>, name: &[u8]) -> Result<Reply<'_>> {
+        let lower = self.node(request.node)?.directory().lower;
+        let reply = self.named(request.node, name)?;
+        if let Some(lower) = lower {
+            self.lower.was_looked_up(lower, request.caller, &reply);
+        }
+        Ok(reply)
+    }
+
+    fn named(&self, directory: NodeId, name: &[u8]) -> Result<Reply<'_>> {
         if name.len() > LONGEST_NAME {
             return Err(Error::Refused(Errno::NAMETOOLONG));
         }

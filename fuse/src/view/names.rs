@@ -57,7 +57,7 @@ impl View {
             _ if caller.pid == 0 => true,
             0..=FIRST => {
                 let names = self.directory(node)?.len(&self.stack)?;
-                self.appetites.begins(caller.pid, names)
+                self.appetites.begins(caller.pid, node, names)
             }
             _ => self.appetites.goes_on(caller.pid),
         };
@@ -68,12 +68,13 @@ impl View {
         })
     }
 
-    /// Takes note of what a caller looks up.
-    pub(crate) fn was_looked_up(&self, caller: Caller, reply: &Reply<'_>) {
+    /// Takes note of what a caller looks up in a directory.
+    pub(crate) fn was_looked_up(&self, node: NodeId, caller: Caller, reply: &Reply<'_>) {
         if let Reply::Entry(entry) = reply
+            && caller.pid != 0
             && entry.attr.mode & libc::S_IFMT != libc::S_IFDIR
         {
-            self.appetites.looked_up(caller.pid);
+            self.appetites.looked_up(caller.pid, node);
         }
     }
 
