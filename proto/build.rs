@@ -26,6 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = tonic_prost_build::Config::new();
     // Messages within an `Any` are known by their full names.
     config.enable_type_names();
+    // Labels are in the order of their keys, as records have them.
+    config.btree_map(["."]);
     tonic_prost_build::configure()
         .bytes(".containerd.services.content.v1")
         .include_file("packages.rs")

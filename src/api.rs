@@ -9,7 +9,7 @@
 mod any;
 mod call;
 mod content;
-mod convert;
+pub(crate) mod convert;
 mod diff;
 mod events;
 mod images;
@@ -17,6 +17,7 @@ mod introspection;
 mod leases;
 mod mica;
 mod namespaces;
+mod served;
 mod snapshots;
 mod status;
 mod streams;
@@ -44,11 +45,14 @@ use tonic::service::{Routes, RoutesBuilder};
 use crate::containerd::Containerd;
 use crate::store::Store;
 
+pub(crate) use call::NAMESPACE;
 pub use introspection::Identity;
+pub(crate) use served::Place;
+pub(crate) use status::FAILURE;
 pub use way::Way;
 
 /// The most bytes of one message, as containerd has it.
-const MESSAGE_LIMIT: usize = 16 << 20;
+pub(crate) const MESSAGE_LIMIT: usize = 16 << 20;
 
 /// Adds a service with containerd's limits on messages.
 macro_rules! add {
@@ -61,34 +65,56 @@ macro_rules! add {
     };
 }
 
+/// The services that commands call.
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) content: content::Service,
+    pub(crate) events: events::Service,
+    pub(crate) images: images::Service,
+    pub(crate) leases: leases::Service,
+    pub(crate) mica: mica::Service,
+    pub(crate) namespaces: namespaces::Service,
+    pub(crate) snapshots: snapshots::Service,
+}
+
+impl Services {
+    pub(crate) fn over(store: &Arc<Store>) -> Self {
+        Self::of(&call::Service::new(store))
+    }
+
+    fn of(calls: &call::Service) -> Self {
+        Self {
+            content: content::Service(calls.clone()),
+            events: events::Service(calls.clone()),
+            images: images::Service(calls.clone()),
+            leases: leases::Service(calls.clone()),
+            mica: mica::Service(calls.clone()),
+            namespaces: namespaces::Service(calls.clone()),
+            snapshots: snapshots::Service::new(calls.clone()),
+        }
+    }
+}
+
 /// Returns all services over a store. What is to be unpacked may be in a containerd's.
 pub fn routes(store: &Arc<Store>, identity: Identity, containerd: Option<Containerd>) -> Routes {
     let mut routes = RoutesBuilder::default();
     let service = call::Service::new(store);
-    add!(
-        routes,
-        ContentServer::new(content::Service(service.clone()))
-    );
+    let services = Services::of(&service);
+    add!(routes, ContentServer::new(services.content));
     add!(
         routes,
         DiffServer::new(diff::Service::new(service.clone(), containerd))
     );
-    add!(routes, EventsServer::new(events::Service(service.clone())));
-    add!(routes, ImagesServer::new(images::Service(service.clone())));
+    add!(routes, EventsServer::new(services.events));
+    add!(routes, ImagesServer::new(services.images));
     add!(
         routes,
         IntrospectionServer::new(introspection::Service::new(identity))
     );
-    add!(routes, LeasesServer::new(leases::Service(service.clone())));
-    add!(routes, MicaServer::new(mica::Service(service.clone())));
-    add!(
-        routes,
-        NamespacesServer::new(namespaces::Service(service.clone()))
-    );
-    add!(
-        routes,
-        SnapshotsServer::new(snapshots::Service::new(service.clone()))
-    );
+    add!(routes, LeasesServer::new(services.leases));
+    add!(routes, MicaServer::new(services.mica));
+    add!(routes, NamespacesServer::new(services.namespaces));
+    add!(routes, SnapshotsServer::new(services.snapshots));
     let streams = streams::Streams::default();
     let transfer = transfer::Service {
         calls: service.clone(),

@@ -1,6 +1,11 @@
-//! An error and what caused it, in words.
+//! An error and what caused it, in words, and what to do about causes that anything can have.
 
 use std::error::Error;
+use std::io;
+
+use rustix::io::Errno;
+
+use crate::meta::Damage;
 
 /// Returns what caused an error: the nearest cause first.
 pub(crate) fn causes<'e>(
@@ -16,10 +21,25 @@ pub(crate) fn in_one_line(error: &(dyn Error + 'static)) -> String {
     messages.join(": ")
 }
 
+/// Returns what the user may do about a cause that every command can meet.
+pub(crate) fn hint_of_causes(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    if causes(error).any(<dyn Error>::is::<Damage>) {
+        return Some("`mica check --rebuild` makes the records anew");
+    }
+    causes(error)
+        .any(is_disk_full)
+        .then_some("free some space; the same command goes on where this one has stopped")
+}
+
+fn is_disk_full(error: &(dyn Error + 'static)) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
+        || error.downcast_ref::<Errno>() == Some(&Errno::NOSPC)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]

@@ -1,4 +1,13 @@
-//! The command line: arguments in, calls of the library, results out.
+//! The command line: arguments in, calls of the API, results out.
+//!
+//! Commands call the API of the store ([`crate::client`]), which a server answers or this
+//! process itself. By nature local are those that draw or run what they have opened
+//! (`diff`, `layers`, `explore`, `run`, `bundle`, `browse`, `overlay`, `mount --foreground`),
+//! those whose bytes or credentials are the user's own (`import`, `export`, `push`, `content
+//! get|ingest`, `snapshot diff`, `image commit`), and those that look at this machine or
+//! write for the shell (`doctor`, `completions`, `man`). These open the store themselves
+//! too, which works beside a server: `pull`, `mount`, `mounts`, `check`, `prune`,
+//! `events`, `layer`, `image inspect|unpack`.
 //!
 //! Results go to stdout through one [`Output`], everything else to stderr: progress,
 //! `error:`, `caused by:` and `hint:` lines. Exit codes: 0 done, 1 failed, 2 wrong
@@ -43,6 +52,7 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 
+use crate::client::Client;
 use crate::content::Content;
 use crate::gc::collect_if_due;
 use crate::images::Images;
@@ -75,6 +85,11 @@ impl Session {
             output: Output::new(global.json),
             namespace: global.namespace.clone(),
         })
+    }
+
+    /// Returns who answers for the store.
+    fn client(&self) -> Result<Client, CliError> {
+        Ok(Client::of(&self.store, self.namespace.clone())?)
     }
 
     fn images(&self) -> Images {

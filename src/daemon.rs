@@ -82,7 +82,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    fn chain(messages: Vec<String>) -> Option<Self> {
+    pub(crate) fn chain(messages: Vec<String>) -> Option<Self> {
         messages.into_iter().rev().fold(None, |source, message| {
             Some(Self {
                 message,

@@ -125,6 +125,13 @@ pub enum LayerError {
     Lock(#[from] LockError),
 }
 
+impl LayerError {
+    /// Returns what the user may do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        matches!(self, Self::Unusable(_)).then_some("pull the image again")
+    }
+}
+
 /// What is known of a layer without reading its data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LayerState {

@@ -121,6 +121,16 @@ pub enum PullError {
     Task(#[from] JoinError),
 }
 
+impl PullError {
+    /// Returns what the user may do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Layer(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
 /// What a pull is asked to do besides its source.
 #[derive(Debug, Clone)]
 pub struct PullOptions {

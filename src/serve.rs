@@ -1,14 +1,17 @@
 //! The server: the API of a store on a Unix socket.
 //!
 //! The socket belongs to the user who serves, and nobody else may connect; a service manager
-//! may have opened it. One server at a time serves a store; commands work beside it, since it
-//! gives the records up when somebody else wants them. Mounts are served by processes of
+//! may have opened it. One server at a time serves a store, and says in the file `served-at`
+//! where it listens. Commands ask it, or work beside it, since it gives the records up when
+//! somebody else wants them. Mounts are served by processes of
 //! their own and go on when the server ends.
 
 mod systemd;
 
+use std::ffi::OsString;
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,6 +33,8 @@ use crate::store::{LockError, LockName, Store};
 
 /// How long calls that are under way may keep the server from its end.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The file of the store that says where its server listens.
+const SERVED_AT: &str = "served-at";
 
 /// Why a store could not be served.
 #[derive(Debug, Error)]
@@ -132,6 +137,7 @@ pub async fn serve(
         Some(listener) => listener,
         None => listen(socket).await?,
     };
+    tell_where(store, &listener, socket)?;
     daemon::raise_descriptor_limit();
     let ended = ended().map_err(failed("catch signals for", socket))?;
     let owner = rustix::process::geteuid().as_raw();
@@ -144,11 +150,9 @@ pub async fn serve(
     tell("READY=1");
     let routes = api::routes(store, identity, containerd);
     let served = until_ended(Server::builder().add_routes(routes), connections, ended).await;
+    remove(&store.root().join(SERVED_AT))?;
     if is_ours {
-        match fs::remove_file(socket) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => other.map_err(failed("remove", socket))?,
-        }
+        remove(socket)?;
     }
     served.map_err(|source| ServeError::Transport {
         path: socket.to_owned(),
@@ -207,6 +211,34 @@ async fn listen(socket: &Path) -> Result<UnixListener, ServeError> {
     fs::set_permissions(socket, Permissions::from_mode(0o600))
         .map_err(failed("set the mode of", socket))?;
     Ok(listener)
+}
+
+/// Writes down where clients find the server.
+fn tell_where(store: &Store, listener: &UnixListener, socket: &Path) -> Result<(), ServeError> {
+    let address = listener.local_addr().map_err(failed("name", socket))?;
+    let listens_at = address.as_pathname().unwrap_or(socket);
+    let path = store.root().join(SERVED_AT);
+    let written = std::path::absolute(listens_at)
+        .and_then(|at| publish::write_file(&path, at.as_os_str().as_encoded_bytes()));
+    written.map_err(failed("write", &path))
+}
+
+/// Returns where the server of a store listens, or has listened if it was killed.
+pub(crate) fn socket_of(store: &Store) -> Result<Option<PathBuf>, ServeError> {
+    let path = store.root().join(SERVED_AT);
+    match fs::read(&path) {
+        Ok(socket) => Ok(Some(OsString::from_vec(socket).into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", &path)(error)),
+    }
+}
+
+/// Removes a file that may have gone already.
+fn remove(path: &Path) -> Result<(), ServeError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(failed("remove", path)),
+    }
 }
 
 /// Returns whether the owner or root has connected; a process whose user cannot be told has

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! version                    the layout's version
+//! uuid   served-at           of the server: its number, and where it listens
 //! content/blobs/<alg>/<hex>  content/ingests/<id>/
 //! layers/<alg>/<hex>/        snapshots/<id>/{fs,work}/
 //! meta.sled/   meta.{journal,wanted,reserve}    damaged/   mounts/   views/   events/   locks/   tmp/

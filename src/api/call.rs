@@ -1,7 +1,9 @@
 //! What all services have of a call: the store, the namespace, the lease, a thread.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio_stream::Stream;
 use tonic::{Request, Status};
 
 use super::status::{refused, status};
@@ -13,9 +15,15 @@ use crate::snapshots;
 use crate::store::Store;
 
 /// The header that names the namespace.
-const NAMESPACE: &str = "containerd-namespace";
+pub(crate) const NAMESPACE: &str = "containerd-namespace";
 /// The header that names the lease under which things are made.
 const LEASE: &str = "containerd-lease";
+
+/// The most records in one message of a list.
+const BLOCK: usize = 100;
+
+/// The messages that answer a call.
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The store, as the services share it.
 #[derive(Debug, Clone)]
@@ -146,6 +154,17 @@ pub(super) async fn blocking<R: Send + 'static>(
         // It has panicked, or the server ends.
         Err(error) => Err(Status::internal(error.to_string())),
     }
+}
+
+/// Returns the messages of a list, each of a block of its records.
+pub(super) fn blocks<R: Send + 'static, M: Send + 'static>(
+    records: Vec<R>,
+    message: impl Fn(&mut dyn Iterator<Item = R>) -> M + Send + 'static,
+) -> Answers<M> {
+    let count = records.len().div_ceil(BLOCK);
+    let mut records = records.into_iter();
+    let messages = (0..count).map(move |_| Ok(message(&mut records.by_ref().take(BLOCK))));
+    Box::pin(tokio_stream::iter(messages))
 }
 
 fn header<T>(request: &Request<T>, name: &'static str) -> Result<Option<String>, Status> {

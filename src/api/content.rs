@@ -3,8 +3,6 @@
 mod read;
 mod write;
 
-use std::pin::Pin;
-
 use mica_proto::content::content_server::Content;
 use mica_proto::content::{
     AbortRequest, DeleteContentRequest, Info, InfoRequest, InfoResponse, ListContentRequest,
@@ -13,26 +11,21 @@ use mica_proto::content::{
     UpdateResponse, WriteContentRequest, WriteContentResponse,
 };
 use tokio::sync::mpsc;
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::call::{self, Call};
+use super::call::{self, Answers, Call, blocks};
 use super::convert::{self, required};
 use super::status::status;
 use crate::content::{Blobs, IngestStatus};
 use crate::meta::ContentRecord;
 
-/// The most blobs in one message of a list.
-const BLOCK: usize = 100;
 /// Messages that may wait for the client.
 const AHEAD: usize = 4;
 
 /// The blobs of a store.
 #[derive(Debug)]
-pub(super) struct Service(pub(super) call::Service);
-
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(crate) struct Service(pub(super) call::Service);
 
 #[tonic::async_trait]
 impl Content for Service {
@@ -40,7 +33,7 @@ impl Content for Service {
         let info = |call: Call, request: InfoRequest| {
             let digest = convert::digest(&request.digest)?;
             let record = of(&call).info(&digest).map_err(|error| status(&error))?;
-            let info = Some(message(&record));
+            let info = Some(message(record));
             Ok(InfoResponse { info })
         };
         self.0.answer(request, info).await
@@ -56,9 +49,9 @@ impl Content for Service {
             let mask = convert::mask(request.update_mask);
             let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
             let record = of(&call)
-                .update(&digest, &convert::labels(info.labels), &mask)
+                .update(&digest, &info.labels, &mask)
                 .map_err(|error| status(&error))?;
-            let info = Some(message(&record));
+            let info = Some(message(record));
             Ok(UpdateResponse { info })
         };
         self.0.answer(request, update).await
@@ -75,14 +68,11 @@ impl Content for Service {
             of(&call).matching(&filter).map_err(|error| status(&error))
         };
         let records = self.0.answer(request, list).await?.into_inner();
-        let blocks: Vec<_> = records
-            .chunks(BLOCK)
-            .map(|block| {
-                let info = block.iter().map(message).collect();
-                Ok(ListContentResponse { info })
-            })
-            .collect();
-        Ok(Response::new(Box::pin(tokio_stream::iter(blocks))))
+        let messages = blocks(records, |block| {
+            let info = block.map(message).collect();
+            ListContentResponse { info }
+        });
+        Ok(Response::new(messages))
     }
 
     async fn delete(&self, request: Request<DeleteContentRequest>) -> Result<Response<()>, Status> {
@@ -166,13 +156,13 @@ fn of(call: &Call) -> Blobs {
     Blobs::new(&call.store, call.namespace.clone())
 }
 
-fn message(record: &ContentRecord) -> Info {
+fn message(record: ContentRecord) -> Info {
     Info {
         digest: record.digest.to_string(),
         size: convert::size(record.size),
         created_at: Some(convert::timestamp(record.created)),
         updated_at: Some(convert::timestamp(record.updated)),
-        labels: convert::label_map(&record.labels),
+        labels: record.labels,
     }
 }
 

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The events of a store.
 #[derive(Debug)]
-pub(super) struct Service(pub(super) call::Service);
+pub(crate) struct Service(pub(super) call::Service);
 
 #[tonic::async_trait]
 impl Events for Service {
@@ -103,14 +103,8 @@ fn message(envelope: &Envelope) -> types::Envelope {
 
 fn any(event: &Event) -> Any {
     match event.clone() {
-        Event::ImageCreate { name, labels } => {
-            let labels = convert::label_map(&labels);
-            packed(&images::ImageCreate { name, labels })
-        }
-        Event::ImageUpdate { name, labels } => {
-            let labels = convert::label_map(&labels);
-            packed(&images::ImageUpdate { name, labels })
-        }
+        Event::ImageCreate { name, labels } => packed(&images::ImageCreate { name, labels }),
+        Event::ImageUpdate { name, labels } => packed(&images::ImageUpdate { name, labels }),
         Event::ImageDelete { name } => packed(&images::ImageDelete { name }),
         Event::ContentCreate { digest, size } => packed(&event::ContentCreate {
             digest: digest.to_string(),
@@ -140,14 +134,8 @@ fn any(event: &Event) -> Any {
         Event::SnapshotRemove { key, snapshotter } => {
             packed(&event::SnapshotRemove { key, snapshotter })
         }
-        Event::NamespaceCreate { name, labels } => {
-            let labels = convert::label_map(&labels);
-            packed(&event::NamespaceCreate { name, labels })
-        }
-        Event::NamespaceUpdate { name, labels } => {
-            let labels = convert::label_map(&labels);
-            packed(&event::NamespaceUpdate { name, labels })
-        }
+        Event::NamespaceCreate { name, labels } => packed(&event::NamespaceCreate { name, labels }),
+        Event::NamespaceUpdate { name, labels } => packed(&event::NamespaceUpdate { name, labels }),
         Event::NamespaceDelete { name } => packed(&event::NamespaceDelete { name }),
     }
 }

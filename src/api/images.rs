@@ -16,7 +16,7 @@ use crate::meta::ImageRecord;
 
 /// The images of a store.
 #[derive(Debug)]
-pub(super) struct Service(pub(super) call::Service);
+pub(crate) struct Service(pub(super) call::Service);
 
 #[tonic::async_trait]
 impl Images for Service {
@@ -28,7 +28,7 @@ impl Images for Service {
             let image = of(&call)
                 .info(&request.name)
                 .map_err(|error| status(&error))?;
-            let image = Some(message(&image));
+            let image = Some(message(image));
             Ok(GetImageResponse { image })
         };
         self.0.answer(request, get).await
@@ -43,7 +43,7 @@ impl Images for Service {
             let images = of(&call)
                 .matching(&filter)
                 .map_err(|error| status(&error))?;
-            let images = images.iter().map(message).collect();
+            let images = images.into_iter().map(message).collect();
             Ok(ListImagesResponse { images })
         };
         self.0.answer(request, list).await
@@ -58,9 +58,9 @@ impl Images for Service {
             let target = convert::descriptor(required(image.target, "target")?)?;
             call.lease(|| Resource::image(&image.name))?;
             let image = of(&call)
-                .create(&image.name, &target, convert::labels(image.labels))
+                .create(&image.name, &target, image.labels)
                 .map_err(|error| status(&error))?;
-            let image = Some(message(&image));
+            let image = Some(message(image));
             Ok(CreateImageResponse { image })
         };
         self.0.answer(request, create).await
@@ -96,14 +96,14 @@ fn update(call: &Call, request: UpdateImageRequest) -> Result<UpdateImageRespons
             Some(target) if changes_target(&mask) => convert::descriptor(target)?,
             _ => old.target.clone(),
         },
-        labels: convert::labels(new.labels),
+        labels: new.labels,
         ..old
     };
     let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
     let image = of(call)
         .update(&image, &mask)
         .map_err(|error| status(&error))?;
-    let image = Some(message(&image));
+    let image = Some(message(image));
     Ok(UpdateImageResponse { image })
 }
 
@@ -115,7 +115,7 @@ fn changes_target(mask: &[String]) -> bool {
     mask.is_empty() || mask.iter().any(is_of_target)
 }
 
-fn of(call: &Call) -> images::Images {
+pub(super) fn of(call: &Call) -> images::Images {
     images::Images::new(
         call.store.meta(),
         call.store.content(),
@@ -123,10 +123,10 @@ fn of(call: &Call) -> images::Images {
     )
 }
 
-fn message(image: &ImageRecord) -> Image {
+pub(super) fn message(image: ImageRecord) -> Image {
     Image {
-        name: image.name.clone(),
-        labels: convert::label_map(&image.labels),
+        name: image.name,
+        labels: image.labels,
         target: Some(convert::descriptor_message(&image.target)),
         created_at: Some(convert::timestamp(image.created)),
         updated_at: Some(convert::timestamp(image.updated)),

@@ -15,7 +15,7 @@ use crate::meta::LeaseRecord;
 
 /// The leases of a store.
 #[derive(Debug)]
-pub(super) struct Service(pub(super) call::Service);
+pub(crate) struct Service(pub(super) call::Service);
 
 #[tonic::async_trait]
 impl Leases for Service {
@@ -24,9 +24,8 @@ impl Leases for Service {
         request: Request<CreateRequest>,
     ) -> Result<Response<CreateResponse>, Status> {
         let create = |call: Call, request: CreateRequest| {
-            let labels = convert::labels(request.labels);
             let lease = of(&call)
-                .create(&request.id, labels)
+                .create(&request.id, request.labels)
                 .map_err(|error| status(&error))?;
             let lease = Some(message(lease));
             Ok(CreateResponse { lease })
@@ -90,19 +89,14 @@ impl Leases for Service {
             let all = of(&call)
                 .resources(&request.id)
                 .map_err(|error| status(&error))?;
-            let resources = all.into_iter().map(|resource| Resource {
-                r#type: resource.kind.to_string(),
-                id: resource.id,
-            });
-            Ok(ListResourcesResponse {
-                resources: resources.collect(),
-            })
+            let resources = all.into_iter().map(resource_message).collect();
+            Ok(ListResourcesResponse { resources })
         };
         self.0.answer(request, list).await
     }
 }
 
-fn of(call: &Call) -> leases::Leases {
+pub(super) fn of(call: &Call) -> leases::Leases {
     leases::Leases::new(&call.store, call.namespace.clone())
 }
 
@@ -111,10 +105,17 @@ fn resource(message: Option<Resource>) -> Result<leases::Resource, Status> {
     leases::Resource::new(&message.r#type, &message.id).map_err(|error| status(&error))
 }
 
-fn message(lease: LeaseRecord) -> Lease {
+pub(super) fn resource_message(resource: leases::Resource) -> Resource {
+    Resource {
+        r#type: resource.kind.to_string(),
+        id: resource.id,
+    }
+}
+
+pub(super) fn message(lease: LeaseRecord) -> Lease {
     Lease {
         id: lease.id,
         created_at: Some(convert::timestamp(lease.created)),
-        labels: convert::label_map(&lease.labels),
+        labels: lease.labels,
     }
 }

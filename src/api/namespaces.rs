@@ -16,7 +16,7 @@ use crate::namespaces;
 
 /// The namespaces of a store; a call needs none itself.
 #[derive(Debug)]
-pub(super) struct Service(pub(super) call::Service);
+pub(crate) struct Service(pub(super) call::Service);
 
 impl Service {
     async fn answer<R: Send + 'static>(
@@ -62,8 +62,7 @@ impl Namespaces for Service {
         request: Request<CreateNamespaceRequest>,
     ) -> Result<Response<CreateNamespaceResponse>, Status> {
         let new = required(request.into_inner().namespace, "namespace")?;
-        let create =
-            move |all: &namespaces::Namespaces| all.create(&new.name, convert::labels(new.labels));
+        let create = move |all: &namespaces::Namespaces| all.create(&new.name, new.labels);
         let namespace = Some(message(self.answer(create).await?));
         Ok(Response::new(CreateNamespaceResponse { namespace }))
     }
@@ -77,7 +76,7 @@ impl Namespaces for Service {
         let mask = convert::mask(request.update_mask);
         let update = move |all: &namespaces::Namespaces| {
             let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
-            all.update(&new.name, &convert::labels(new.labels), &mask)
+            all.update(&new.name, &new.labels, &mask)
         };
         let namespace = Some(message(self.answer(update).await?));
         Ok(Response::new(UpdateNamespaceResponse { namespace }))
@@ -94,9 +93,9 @@ impl Namespaces for Service {
     }
 }
 
-fn message(record: NamespaceRecord) -> Namespace {
+pub(super) fn message(record: NamespaceRecord) -> Namespace {
     Namespace {
         name: record.name,
-        labels: convert::label_map(&record.labels),
+        labels: record.labels,
     }
 }

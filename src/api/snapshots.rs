@@ -1,7 +1,5 @@
 //! Snapshots.
 
-use std::pin::Pin;
-
 use mica_proto::snapshots::snapshots_server::Snapshots;
 use mica_proto::snapshots::{
     CleanupRequest, CommitSnapshotRequest, Info, Kind as KindMessage, ListSnapshotsRequest,
@@ -11,10 +9,9 @@ use mica_proto::snapshots::{
     ViewSnapshotRequest, ViewSnapshotResponse,
 };
 use mica_proto::types::Mount;
-use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status};
 
-use super::call::{self, Call};
+use super::call::{self, Answers, Call, blocks};
 use super::convert::{self, required};
 use super::status::{refused, status};
 use super::views;
@@ -24,16 +21,13 @@ use crate::leases::Resource;
 use crate::meta::{Kind, Labels, SnapshotRecord};
 use crate::snapshots::{self, SNAPSHOTTER, SnapshotError, SnapshotMounts};
 
-/// The most snapshots in one message of a list.
-const BLOCK: usize = 100;
-
 /// The snapshotter by which `ctr images mount` of containerd 1.6 mounts an image, whatever it
 /// was told.
 const CTR_DEFAULT: &str = "overlayfs";
 
 /// The snapshots of a store.
 #[derive(Debug)]
-pub(super) struct Service {
+pub(crate) struct Service {
     calls: call::Service,
 }
 
@@ -54,7 +48,7 @@ impl Snapshots for Service {
                 snapshotter: &request.snapshotter,
                 key: &request.key,
                 parent: &request.parent,
-                labels: convert::labels(request.labels),
+                labels: request.labels,
             };
             let mounts = create(&call, new, snapshots::Snapshots::prepare)?;
             Ok(PrepareSnapshotResponse { mounts })
@@ -73,7 +67,7 @@ impl Snapshots for Service {
                 snapshotter: known(&request.snapshotter),
                 key: &request.key,
                 parent: &request.parent,
-                labels: convert::labels(request.labels),
+                labels: request.labels,
             };
             let mounts = create(&call, new, snapshots::Snapshots::view)?;
             Ok(ViewSnapshotResponse { mounts })
@@ -120,7 +114,7 @@ impl Snapshots for Service {
         let stat = |call: Call, request: StatSnapshotRequest| {
             let all = of(&call, known(&request.snapshotter))?;
             let record = all.stat(&request.key).map_err(|error| status(&error))?;
-            let info = Some(message(&record));
+            let info = Some(message(record));
             Ok(StatSnapshotResponse { info })
         };
         self.calls.answer_about(|it| &it.key, request, stat).await
@@ -136,15 +130,15 @@ impl Snapshots for Service {
             let mask = convert::mask(request.update_mask);
             let mask: Vec<&str> = mask.iter().map(String::as_str).collect();
             let record = all
-                .update(&info.name, &convert::labels(info.labels), &mask)
+                .update(&info.name, &info.labels, &mask)
                 .map_err(|error| status(&error))?;
-            let info = Some(message(&record));
+            let info = Some(message(record));
             Ok(UpdateSnapshotResponse { info })
         };
         self.calls.answer_about(updated, request, update).await
     }
 
-    type ListStream = Pin<Box<dyn Stream<Item = Result<ListSnapshotsResponse, Status>> + Send>>;
+    type ListStream = Answers<ListSnapshotsResponse>;
 
     async fn list(
         &self,
@@ -173,14 +167,11 @@ impl Snapshots for Service {
             })
             .await?
         };
-        let blocks: Vec<_> = records
-            .chunks(BLOCK)
-            .map(|block| {
-                let info = block.iter().map(message).collect();
-                Ok(ListSnapshotsResponse { info })
-            })
-            .collect();
-        Ok(Response::new(Box::pin(tokio_stream::iter(blocks))))
+        let messages = blocks(records, |block| {
+            let info = block.map(message).collect();
+            ListSnapshotsResponse { info }
+        });
+        Ok(Response::new(messages))
     }
 
     async fn usage(
@@ -229,7 +220,7 @@ fn commit(call: &Call, request: CommitSnapshotRequest) -> Result<(), Status> {
         return Err(refused(ErrorClass::Unimplemented, message));
     }
     call.lease(|| Resource::snapshot(&request.name))?;
-    let labels = convert::labels(request.labels);
+    let labels = request.labels;
     all.commit(&request.name, &request.key, labels)
         .map(drop)
         .map_err(|error| status(&error))
@@ -283,18 +274,18 @@ fn mounts(call: &Call, key: &str, shown: SnapshotMounts) -> Result<Vec<Mount>, S
     Ok(vec![mount.map_err(|error| status(&error))?])
 }
 
-fn message(record: &SnapshotRecord) -> Info {
+pub(super) fn message(record: SnapshotRecord) -> Info {
     let kind = match record.kind {
         Kind::View => KindMessage::View,
         Kind::Active => KindMessage::Active,
         Kind::Committed => KindMessage::Committed,
     };
     Info {
-        name: record.name.clone(),
-        parent: record.parent.clone().unwrap_or_default(),
+        name: record.name,
+        parent: record.parent.unwrap_or_default(),
         kind: kind.into(),
         created_at: Some(convert::timestamp(record.created)),
         updated_at: Some(convert::timestamp(record.updated)),
-        labels: convert::label_map(&record.labels),
+        labels: record.labels,
     }
 }

@@ -5,39 +5,81 @@
 
 use std::error::Error;
 
+use mica_proto::mica::Failure;
+use mica_proto::prost::Message as _;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use crate::apply::ApplyError;
+use crate::causes::{causes, hint_of_causes};
+use crate::check::CheckError;
 use crate::containerd::ContainerdError;
 use crate::content::ContentError;
 use crate::diff::DiffError;
 use crate::error_class::ErrorClass;
+use crate::events::EventsError;
 use crate::filter::FilterError;
+use crate::gc::GcError;
 use crate::images::ImageError;
 use crate::labels::LabelError;
 use crate::leases::LeaseError;
 use crate::meta::NamespaceNameError;
+use crate::named::NamedError;
 use crate::namespaces::NamespaceError;
 use crate::oci::ParseDigestError;
 use crate::snapshots::SnapshotError;
 
+/// The metadata of a status in which our clients find a [`Failure`]; others do not look.
+pub(crate) const FAILURE: &str = "mica-failure-bin";
+/// The most bytes of messages that are told there: clients bound what they take as headers,
+/// and have the message of the status in any case.
+const DETAIL_LIMIT: usize = 2048;
+
 /// An error of which containerd's class is known.
-pub(super) trait Classified: Error {
+pub(super) trait Classified: Error + 'static {
     fn error_class(&self) -> ErrorClass;
+
+    /// Returns what the user may do about it.
+    fn hint_of_its_own(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Returns the status of a call that failed.
-pub(super) fn status(error: &impl Classified) -> Status {
-    refused(error.error_class(), &chain(error))
+pub(super) fn status<E: Classified>(error: &E) -> Status {
+    let class = error.error_class();
+    let messages = chain(error);
+    let mut once = messages.clone();
+    once.dedup();
+    let status = refused(class, &once.join(": "));
+    let hint = error.hint_of_its_own().or_else(|| hint_of_causes(error));
+    detailed(&status, messages, hint.unwrap_or_default(), class)
 }
 
 /// Returns the status of a call that is refused with a message of its own.
 pub(super) fn refused(class: ErrorClass, message: &str) -> Status {
     let class_text = class.to_string();
-    if message.ends_with(&class_text) {
-        return Status::new(code(class), message);
+    let text = if message.ends_with(&class_text) {
+        message.to_owned()
+    } else {
+        format!("{message}: {class_text}")
+    };
+    Status::new(code(class), text)
+}
+
+/// Adds to a status what our clients are told besides.
+fn detailed(status: &Status, mut messages: Vec<String>, hint: &str, class: ErrorClass) -> Status {
+    if messages.iter().map(String::len).sum::<usize>() > DETAIL_LIMIT {
+        messages.clear();
     }
-    Status::new(code(class), format!("{message}: {class_text}"))
+    let failure = Failure {
+        messages,
+        hint: hint.to_owned(),
+        class: class.to_string(),
+    };
+    let mut metadata = MetadataMap::new();
+    metadata.insert_bin(FAILURE, MetadataValue::from_bytes(&failure.encode_to_vec()));
+    Status::with_metadata(status.code(), status.message(), metadata)
 }
 
 fn code(class: ErrorClass) -> Code {
@@ -53,40 +95,53 @@ fn code(class: ErrorClass) -> Code {
     }
 }
 
-/// Returns the messages of an error and its causes, each once.
-fn chain(error: &dyn Error) -> String {
+/// Returns the messages of an error and its causes.
+fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
     let mut messages = vec![error.to_string()];
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        messages.push(error.to_string());
-        cause = error.source();
-    }
-    messages.dedup();
-    messages.join(": ")
+    messages.extend(causes(error).map(ToString::to_string));
+    messages
 }
 
+/// Errors that know their class, and of those some what the user may do.
 macro_rules! classified {
-    ($($error:ty),*) => {
+    ($($error:ty $(, $hint:ident)?;)*) => {
         $(impl Classified for $error {
             fn error_class(&self) -> ErrorClass {
                 self.class()
+            }
+            $(fn hint_of_its_own(&self) -> Option<&str> {
+                self.$hint()
+            })?
+        })*
+    };
+}
+
+classified! {
+    ApplyError;
+    ContainerdError;
+    ContentError, hint;
+    DiffError, hint;
+    FilterError;
+    ImageError, hint;
+    LabelError;
+    LeaseError, hint;
+    NamedError, hint;
+    NamespaceError;
+    SnapshotError, hint;
+}
+
+/// Errors that are nobody's fault but the store's or the machine's.
+macro_rules! internal {
+    ($($error:ty),*) => {
+        $(impl Classified for $error {
+            fn error_class(&self) -> ErrorClass {
+                ErrorClass::Internal
             }
         })*
     };
 }
 
-classified!(
-    ApplyError,
-    ContainerdError,
-    ContentError,
-    DiffError,
-    FilterError,
-    ImageError,
-    LabelError,
-    LeaseError,
-    NamespaceError,
-    SnapshotError
-);
+internal!(CheckError, EventsError, GcError);
 
 impl Classified for NamespaceNameError {
     fn error_class(&self) -> ErrorClass {

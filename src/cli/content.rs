@@ -1,12 +1,12 @@
-//! `mica content`.
+//! `mica content`. The bytes of blobs go from and to files of the store without a server
+//! between.
 
 use std::io::{self, Read as _};
 
 use super::arguments::ContentCommand;
 use super::output::{Output, labels, size, time};
 use super::{CliError, Session};
-use crate::content::Blobs;
-use crate::filter::Filter;
+use crate::content::{Blobs, IngestStatus};
 use crate::labels::masked;
 use crate::meta::{ContentRecord, Labels};
 use crate::oci::Digest;
@@ -15,18 +15,19 @@ use crate::oci::Digest;
 const CHUNK: usize = 1 << 20;
 
 pub(super) fn run(session: &Session, command: &ContentCommand) -> Result<(), CliError> {
-    let blobs = Blobs::new(&session.store, session.namespace.clone());
+    let client = session.client()?;
+    let own = || Blobs::new(&session.store, session.namespace.clone());
     match command {
-        ContentCommand::Ls(arguments) => list(session, &blobs, &arguments.filter()?),
-        ContentCommand::Info { digest } => info(session, &blobs.info(digest)?),
-        ContentCommand::Get { digest } => Output::copy(blobs.read(digest, 0, None)?),
+        ContentCommand::Ls(arguments) => list(session, &client.blobs(&arguments.filters)?),
+        ContentCommand::Info { digest } => info(session, &client.blob(digest)?),
+        ContentCommand::Get { digest } => Output::copy(own().read(digest, 0, None)?),
         ContentCommand::Label { digest, labels } => {
             let changes: Labels = labels.iter().cloned().collect();
-            let update = |mask: &[&str]| blobs.update(digest, &changes, mask);
+            let update = |mask: &[&str]| client.label_blob(digest, &changes, mask);
             info(session, &masked(&changes, update)?)
         }
         ContentCommand::Rm { digests } => digests.iter().try_for_each(|digest| {
-            blobs.delete(digest)?;
+            client.remove_blob(digest)?;
             Output::line(format!("removed {digest}"))
         }),
         ContentCommand::Ingest {
@@ -37,33 +38,31 @@ pub(super) fn run(session: &Session, command: &ContentCommand) -> Result<(), Cli
         } => {
             let labels = labels.iter().cloned().collect();
             let expected = (*expected_size, expected_digest.as_ref());
-            let record = ingest(&blobs, reference, expected, labels)?;
+            let record = ingest(&own(), reference, expected, labels)?;
             if session.output.is_json() {
                 return Output::json(&record);
             }
             Output::line(record.digest)
         }
-        ContentCommand::Active(arguments) => active(session, &blobs, &arguments.filter()?),
+        ContentCommand::Active(arguments) => active(session, &client.ingests(&arguments.filters)?),
         ContentCommand::Abort { references } => references.iter().try_for_each(|reference| {
-            blobs.abort(reference)?;
+            client.abort_ingest(reference)?;
             Output::line(format!("aborted {reference}"))
         }),
     }
 }
 
-fn list(session: &Session, blobs: &Blobs, filter: &Filter) -> Result<(), CliError> {
-    session.output.records(
-        &blobs.matching(filter)?,
-        ["DIGEST", "SIZE", "CREATED", "LABELS"],
-        |record| {
+fn list(session: &Session, blobs: &[ContentRecord]) -> Result<(), CliError> {
+    session
+        .output
+        .records(blobs, ["DIGEST", "SIZE", "CREATED", "LABELS"], |record| {
             [
                 record.digest.to_string(),
                 size(record.size),
                 time(record.created),
                 labels(&record.labels),
             ]
-        },
-    )
+        })
 }
 
 fn info(session: &Session, record: &ContentRecord) -> Result<(), CliError> {
@@ -102,9 +101,9 @@ fn ingest(
     }
 }
 
-fn active(session: &Session, blobs: &Blobs, filter: &Filter) -> Result<(), CliError> {
+fn active(session: &Session, ingests: &[IngestStatus]) -> Result<(), CliError> {
     session.output.records(
-        &blobs.statuses(filter)?,
+        ingests,
         ["REF", "SIZE", "TOTAL", "STARTED", "UPDATED"],
         |status| {
             let total = match status.total {

@@ -8,10 +8,11 @@ use std::path::Path;
 use flate2::write::GzEncoder;
 
 use super::arguments::DiffArguments;
-use super::mount::{Named, require_layers, resolve};
+use super::mount::{require_layers, resolve};
 use super::output::Output;
 use super::{CliError, Session};
 use crate::diff::{Change, ChangeKind, DiffError, Difference};
+use crate::named::Named;
 use crate::snapshots::SnapshotMounts;
 
 /// Writes a layer, once.

@@ -1,14 +1,14 @@
 //! What the user reads when a command fails.
 
-use std::error::Error;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 use crate::anatomy::AnatomyError;
-use crate::causes::causes;
+use crate::causes::{causes, hint_of_causes};
 use crate::check::CheckError;
+use crate::client::ClientError;
 use crate::commit::CommitError;
 use crate::content::ContentError;
 use crate::daemon::DaemonError;
@@ -21,8 +21,9 @@ use crate::gc::GcError;
 use crate::images::ImageError;
 use crate::layers::LayerError;
 use crate::leases::LeaseError;
-use crate::meta::{Damage, MetaError};
+use crate::meta::MetaError;
 use crate::mounts::MountsError;
+use crate::named::NamedError;
 use crate::namespaces::NamespaceError;
 use crate::oci::Platform;
 use crate::overlay::OverlayError;
@@ -79,6 +80,8 @@ pub(super) enum CliError {
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error(transparent)]
+    Named(#[from] NamedError),
+    #[error(transparent)]
     Namespace(#[from] NamespaceError),
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -104,6 +107,8 @@ pub(super) enum CliError {
     Events(#[from] EventsError),
     #[error(transparent)]
     Serve(#[from] ServeError),
+    #[error(transparent)]
+    Api(#[from] ClientError),
     #[error(transparent)]
     Overlay(#[from] OverlayError),
     #[error(transparent)]
@@ -162,12 +167,12 @@ impl CliError {
             Self::Store(StoreError::Homeless) => Some("name a directory by --root"),
             Self::Image(error) => error.hint(),
             Self::Content(error) => error.hint(),
-            Self::Snapshot(error) | Self::Diff(DiffError::Snapshot(error)) => error.hint(),
-            Self::Layer(LayerError::Unusable(_))
-            | Self::Diff(DiffError::Layer(LayerError::Unusable(_))) => Some("pull the image again"),
-            Self::Pull(error) if matches!(**error, PullError::Layer(LayerError::Unusable(_))) => {
-                Some("pull the image again")
-            }
+            Self::Snapshot(error) => error.hint(),
+            Self::Diff(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            Self::Pull(error) => error.hint(),
+            Self::Api(error) => error.hint(),
+            Self::Named(error) => error.hint(),
             Self::Lease(error) => error.hint(),
             Self::Commit(error) => error.hint(),
             Self::Export(error) => error.hint(),
@@ -193,15 +198,6 @@ impl CliError {
             Self::Faults(_) => Some("`mica check --repair` makes good what can be"),
             _ => None,
         }
-    }
-
-    /// Returns what the user may do about a cause that every command can meet.
-    fn hint_of_cause(&self) -> Option<&str> {
-        if causes(self).any(<dyn Error>::is::<Damage>) {
-            return Some("`mica check --rebuild` makes the records anew");
-        }
-        is_disk_full(self)
-            .then_some("free some space; the same command goes on where this one has stopped")
     }
 }
 
@@ -235,18 +231,9 @@ impl CliError {
 pub(super) fn report(error: &CliError) {
     let mut lines = vec![format!("error: {error}")];
     lines.extend(causes(error).map(|cause| format!("caused by: {cause}")));
-    let hint = error.hint().or_else(|| error.hint_of_cause());
+    let hint = error.hint().or_else(|| hint_of_causes(error));
     lines.extend(hint.map(|hint| format!("hint: {hint}")));
     let text = lines.join("\n") + "\n";
     // Nobody is left to be told when stderr is gone.
     drop(io::stderr().lock().write_all(text.as_bytes()));
-}
-
-fn is_disk_full(error: &CliError) -> bool {
-    causes(error).any(|cause| {
-        cause
-            .downcast_ref::<io::Error>()
-            .is_some_and(|e| e.kind() == io::ErrorKind::StorageFull)
-            || cause.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOSPC)
-    })
 }

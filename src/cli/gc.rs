@@ -3,21 +3,23 @@
 use super::arguments::GcArguments;
 use super::output::{Output, size};
 use super::{CliError, Session};
-use crate::gc::{self, Garbage, Live, Survey};
+use crate::client::Client;
+use crate::gc::{Garbage, Live, Survey};
 
 pub(super) fn run(session: &Session, arguments: &GcArguments) -> Result<(), CliError> {
+    let client = session.client()?;
     if let Some(name) = &arguments.why {
-        return why(session, name);
+        return why(session, &client, name);
     }
     if arguments.dry_run {
-        return show(session, &gc::survey(&session.store)?);
+        return show(session, &client.survey()?);
     }
-    free(session)
+    free(session, &client)
 }
 
 /// Collects garbage, and tells how much there was.
-pub(super) fn free(session: &Session) -> Result<(), CliError> {
-    let collected = gc::collect(&session.store)?;
+pub(super) fn free(session: &Session, client: &Client) -> Result<(), CliError> {
+    let collected = client.collect()?;
     if session.output.is_json() {
         return Output::json(&collected);
     }
@@ -58,8 +60,8 @@ fn show(session: &Session, survey: &Survey) -> Result<(), CliError> {
 }
 
 /// Tells of all things whose name this is, or begins with it, from the root on.
-fn why(session: &Session, name: &str) -> Result<(), CliError> {
-    let survey = gc::survey(&session.store)?;
+fn why(session: &Session, client: &Client, name: &str) -> Result<(), CliError> {
+    let survey = client.survey()?;
     let digest = format!("sha256:{name}");
     let is_named = |id: &str| id == name || id.starts_with(&digest);
     let live: Vec<&Live> = survey

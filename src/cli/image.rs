@@ -9,8 +9,7 @@ use super::output::{Output, labels, size, time};
 use super::progress;
 use super::pull::in_runtime;
 use super::{CliError, Session, commit};
-use crate::filter::Filter;
-use crate::images::{self, Completeness, Contents};
+use crate::images::{Completeness, Contents};
 use crate::labels::masked;
 use crate::layers::LayerState;
 use crate::meta::ImageRecord;
@@ -27,7 +26,7 @@ struct Inspected {
 }
 
 pub(super) fn list(session: &Session, arguments: &ImagesArguments) -> Result<(), CliError> {
-    let images = session.images().matching(&arguments.filter.filter()?)?;
+    let images = session.client()?.images(&arguments.filter.filters)?;
     if arguments.quiet {
         return images
             .iter()
@@ -52,11 +51,11 @@ pub(super) fn run(session: &Session, command: &ImageCommand) -> Result<(), CliEr
         ImageCommand::Commit(arguments) => commit::run(session, arguments),
         ImageCommand::Rm { images, target } => remove(session, images, target.as_ref()),
         ImageCommand::Tag { image, name, force } => {
-            let image = session.images().tag(image, name, *force)?;
+            let image = session.client()?.tag_image(image, name, *force)?;
             Output::line(image.name)
         }
         ImageCommand::Label { image, labels } => label(session, image, labels),
-        ImageCommand::Check(arguments) => check(session, &arguments.filter()?),
+        ImageCommand::Check(arguments) => check(session, &arguments.filters),
     }
 }
 
@@ -137,20 +136,19 @@ fn unpack(session: &Session, arguments: &UnpackArguments) -> Result<(), CliError
 }
 
 fn remove(session: &Session, inputs: &[String], target: Option<&Digest>) -> Result<(), CliError> {
+    let client = session.client()?;
     for input in inputs {
-        let image = session.images().remove(input, target)?;
+        let image = client.remove_image(input, target)?;
         Output::line(format!("removed {}", image.name))?;
     }
-    gc::free(session)
+    gc::free(session, &client)
 }
 
 fn label(session: &Session, input: &str, changes: &[(String, String)]) -> Result<(), CliError> {
-    let images = session.images();
-    let wanted = ImageRecord {
-        labels: changes.iter().cloned().collect(),
-        ..images.resolve(input)?
-    };
-    let image = masked(&wanted.labels, |mask| images.update(&wanted, mask))?;
+    let client = session.client()?;
+    let name = client.image(input)?.name;
+    let wanted = changes.iter().cloned().collect();
+    let image = masked(&wanted, |mask| client.label_image(&name, &wanted, mask))?;
     let lines = [
         ("name", image.name.clone()),
         ("labels", labels(&image.labels)),
@@ -158,8 +156,8 @@ fn label(session: &Session, input: &str, changes: &[(String, String)]) -> Result
     session.output.record(&image, lines)
 }
 
-fn check(session: &Session, filter: &Filter) -> Result<(), CliError> {
-    let checked = images::check(&session.store, &session.namespace, filter)?;
+fn check(session: &Session, filters: &[String]) -> Result<(), CliError> {
+    let checked = session.client()?.check_images(filters)?;
     session.output.records(
         &checked,
         ["NAME", "STATUS", "BLOBS", "SIZE", "UNPACKED"],

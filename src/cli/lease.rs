@@ -5,15 +5,14 @@ use jiff::Timestamp;
 use super::arguments::{LeaseCommand, ResourceArguments};
 use super::output::{Output, labels, time};
 use super::{CliError, Session};
-use crate::gc;
-use crate::leases::{EXPIRE, FLAT, LeaseError, Leases, Resource};
+use crate::leases::{EXPIRE, FLAT, LeaseError, Resource};
 use crate::meta::{Labels, LeaseRecord};
 use crate::publish;
 
 pub(super) fn run(session: &Session, command: &LeaseCommand) -> Result<(), CliError> {
-    let leases = Leases::new(&session.store, session.namespace.clone());
+    let client = session.client()?;
     match command {
-        LeaseCommand::Ls(filters) => list(session, &leases.matching(&filters.filter()?)?),
+        LeaseCommand::Ls(filters) => list(session, &client.leases(&filters.filters)?),
         LeaseCommand::Create {
             id,
             expires,
@@ -30,25 +29,29 @@ pub(super) fn run(session: &Session, command: &LeaseCommand) -> Result<(), CliEr
                 all.insert(FLAT.to_owned(), "true".to_owned());
             }
             let id = id.clone().unwrap_or_else(publish::unique_name);
-            Output::line(leases.create(&id, all)?.id)
+            Output::line(client.create_lease(&id, all)?)
         }
         LeaseCommand::Rm { ids } => {
             for id in ids {
-                leases.delete(id)?;
+                client.remove_lease(id)?;
                 Output::line(format!("removed {id}"))?;
             }
-            gc::collect(&session.store)?;
+            client.collect()?;
             Ok(())
         }
         LeaseCommand::Resources { id } => {
             session
                 .output
-                .records(&leases.resources(id)?, ["ID", "TYPE"], |resource| {
+                .records(&client.leased(id)?, ["ID", "TYPE"], |resource| {
                     [resource.id.clone(), resource.kind.to_string()]
                 })
         }
-        LeaseCommand::Add(arguments) => Ok(leases.add(&arguments.id, &resource(arguments)?)?),
-        LeaseCommand::Drop(arguments) => Ok(leases.remove(&arguments.id, &resource(arguments)?)?),
+        LeaseCommand::Add(arguments) => {
+            Ok(client.add_to_lease(&arguments.id, &resource(arguments)?)?)
+        }
+        LeaseCommand::Drop(arguments) => {
+            Ok(client.drop_from_lease(&arguments.id, &resource(arguments)?)?)
+        }
     }
 }
 

@@ -2,39 +2,16 @@
 
 use std::path::{Path, absolute};
 
-use mica_fuse::session::{self, Busy};
+use mica_fuse::session;
 
 use super::arguments::{MountArguments, UmountArguments};
 use super::pull::in_runtime;
 use super::snapshot::kept;
 use super::{CliError, Session};
-use crate::images::{Contents, ImageError};
-use crate::layers::LayerPlan;
-use crate::meta::{ImageRecord, Kind};
-use crate::mounts::{self, AccessMode, MountPlan, MountsError, Records};
-use crate::oci::{DiffId, Platform};
-use crate::pull::{Observer, Unpack, mend, unpack};
-use crate::registry;
-use crate::snapshots::{BASE_LABEL, SnapshotError, SnapshotMounts};
-
-/// What the user has named.
-#[derive(Debug)]
-pub(super) struct Named {
-    image: Option<ImageRecord>,
-    /// `None` for an image without layers.
-    pub(super) snapshot: Option<String>,
-    /// What it is made of, read-only.
-    pub(super) shown: SnapshotMounts,
-    /// What the layers can be made from, where an image was named.
-    pub(super) contents: Option<Contents>,
-}
-
-impl Named {
-    /// Returns the full name of the image, where an image was named.
-    pub(super) fn image_name(&self) -> Option<&str> {
-        self.image.as_ref().map(|image| image.name.as_str())
-    }
-}
+use crate::meta::Kind;
+use crate::mounts::{self, AccessMode, MountPlan, MountsError};
+use crate::named::{Named, Readiness};
+use crate::oci::Platform;
 
 pub(super) fn run(session: Session, arguments: &MountArguments) -> Result<(), CliError> {
     let named = resolve(&session, &arguments.what)?;
@@ -90,35 +67,13 @@ pub(super) fn require_layers(
     named: &Named,
     is_parent: bool,
 ) -> Result<(), CliError> {
-    let layers = session.store.layers();
-    let packed = named.shown.layers.iter().filter_map(LayerPlan::diff_id);
-    let packed: Vec<DiffId> = packed.cloned().collect();
-    let are_ready = layers.require(&packed);
-    let (Some(image), Some(contents)) = (&named.image, &named.contents) else {
-        return Ok(are_ready?);
-    };
-    if !is_parent && are_ready.is_ok() {
-        return Ok(());
-    }
-    let registry = registry::Options {
-        hosts_dirs: registry::default_hosts_dirs(),
-        ..registry::Options::default()
-    };
-    let work = Unpack {
-        image,
-        contents,
-        namespace: &session.namespace,
-        registry: &registry,
-        observer: Observer::default(),
-    };
-    in_runtime(async {
-        if is_parent {
-            unpack(&session.store, &work).await?;
-        } else {
-            mend(&session.store, &work).await?;
+    match named.check(&session.store, is_parent)? {
+        Readiness::Ready => Ok(()),
+        Readiness::ToMake(missing) => {
+            let make = missing.make(&session.store, &session.namespace);
+            in_runtime(async { Ok(make.await?) })
         }
-        Ok(())
-    })
+    }
 }
 
 /// Takes the active snapshot that was named, or makes one on what was named; returns the
@@ -139,16 +94,10 @@ fn make_writable(
         Some(key) => key.clone(),
         None => default_key(&arguments.directory)?,
     };
-    let labels = named.image_name().map(base_label);
-    let labels = kept(labels.into_iter().collect());
+    let labels = kept(named.base_labels());
     named.shown = snapshots.prepare(&key, named.snapshot.as_deref(), labels)?;
     named.snapshot = Some(key.clone());
     Ok(Some(key))
-}
-
-/// Returns the label that tells which image a snapshot was made on.
-pub(super) fn base_label(image: &str) -> (String, String) {
-    (BASE_LABEL.to_owned(), image.to_owned())
 }
 
 /// Returns the path of the mount point, as the record of the mount has it.
@@ -178,17 +127,8 @@ fn plan(
 }
 
 pub(super) fn umount(session: &Session, arguments: &UmountArguments) -> Result<(), CliError> {
-    let busy = if arguments.lazy {
-        Busy::Detach
-    } else {
-        Busy::Refuse
-    };
-    let records = Records::at(session.store.mounts());
-    Ok(mounts::stop(
-        &records,
-        &absolute_path(&arguments.directory)?,
-        busy,
-    )?)
+    let mountpoint = absolute_path(&arguments.directory)?;
+    Ok(session.client()?.umount(&mountpoint, arguments.lazy)?)
 }
 
 /// Finds an image by any of its names, or a snapshot by its whole name.
@@ -202,31 +142,8 @@ pub(super) fn resolve_for(
     what: &str,
     platform: &Platform,
 ) -> Result<Named, CliError> {
-    let image = match session.images().resolve(what) {
-        Ok(image) => image,
-        Err(not_found @ ImageError::NotFound(_)) => {
-            let shown = match session.snapshots().show(what) {
-                Err(SnapshotError::NotFound(_)) => return Err(not_found.into()),
-                other => other?,
-            };
-            return Ok(Named {
-                image: None,
-                snapshot: Some(what.to_owned()),
-                shown,
-                contents: None,
-            });
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let contents = session.images().contents_for(&image, platform)?;
-    let shown = SnapshotMounts::of_packed(contents.config.diff_ids());
-    let snapshot = contents.chain_id().map(|chain_id| chain_id.to_string());
-    Ok(Named {
-        image: Some(image),
-        snapshot,
-        shown,
-        contents: Some(contents),
-    })
+    let named = Named::find(&session.store, &session.namespace, what, platform);
+    Ok(named?)
 }
 
 pub(super) fn absolute_path(path: &Path) -> Result<std::path::PathBuf, CliError> {

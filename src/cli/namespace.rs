@@ -5,37 +5,32 @@ use super::output::{Output, labels};
 use super::{CliError, Session};
 use crate::labels::masked;
 use crate::meta::{Labels, NamespaceRecord};
-use crate::namespaces::Namespaces;
 
 pub(super) fn run(session: &Session, command: &NamespaceCommand) -> Result<(), CliError> {
-    let namespaces = Namespaces::new(&session.store);
+    let client = session.client()?;
     match command {
         NamespaceCommand::Ls(arguments) => session.output.records(
-            &namespaces.matching(&arguments.filter()?)?,
+            &client.namespaces(&arguments.filters)?,
             ["NAME", "LABELS"],
             |namespace| [namespace.name.clone(), labels(&namespace.labels)],
         ),
         NamespaceCommand::Create { name, labels } => {
             let labels = labels.iter().cloned().collect();
-            show(session, &namespaces.create(name, labels)?)
+            show(session, &client.create_namespace(name, labels)?)
         }
         NamespaceCommand::Label { name, labels } => {
             let changes: Labels = labels.iter().cloned().collect();
-            let update = |mask: &[&str]| namespaces.update(name, &changes, mask);
+            let update = |mask: &[&str]| client.label_namespace(name, &changes, mask);
             show(session, &masked(&changes, update)?)
         }
         NamespaceCommand::Policy { policy } => {
-            let content = session.store.content();
-            if let Some(policy) = policy {
-                content.set_sharing_policy(*policy)?;
-            }
-            let policy = content.sharing_policy()?;
+            let policy = client.sharing_policy(*policy)?;
             session
                 .output
                 .record(&policy, [("policy", policy.to_string())])
         }
         NamespaceCommand::Rm { names } => names.iter().try_for_each(|name| {
-            namespaces.delete(name)?;
+            client.remove_namespace(name)?;
             Output::line(format!("removed {name}"))
         }),
     }

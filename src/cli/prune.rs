@@ -30,7 +30,7 @@ pub(super) fn run(session: &Session, arguments: &PruneArguments) -> Result<(), C
         return Output::line(format!("would free {}", size(bytes)));
     }
     if unused.is_empty() {
-        return gc::free(session);
+        return gc::free(session, &session.client()?);
     }
     if !arguments.yes && !is_agreed(session, &prune, &unused)? {
         return Ok(());
@@ -40,7 +40,7 @@ pub(super) fn run(session: &Session, arguments: &PruneArguments) -> Result<(), C
             Output::line(format!("removed {} {}", unused.what, unused.node.id))?;
         }
     }
-    gc::free(session)
+    gc::free(session, &session.client()?)
 }
 
 fn selection(arguments: &PruneArguments) -> Selection {

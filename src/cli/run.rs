@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::arguments::{ProcessArguments, RunArguments};
-use super::mount::{self, Named, base_label, require_layers};
+use super::mount::{self, require_layers};
 use super::pull::in_runtime;
 use super::snapshot::kept;
 use super::{CliError, Session};
@@ -14,6 +14,7 @@ use super::{error, progress};
 use crate::images::ImageError;
 use crate::meta::Kind;
 use crate::mounts::{AccessMode, MountPlan};
+use crate::named::{Named, NamedError};
 use crate::oci::{ImageConfig, Platform, PlatformMatcher, ProcessConfig};
 use crate::publish;
 use crate::pull::{Platforms, PullOptions, pull};
@@ -88,7 +89,7 @@ pub(super) fn resolve(
     let host = Platform::host();
     let platform = process.platform.as_ref().unwrap_or(&host);
     let named = match mount::resolve_for(session, what, platform) {
-        Err(CliError::Image(ImageError::NotFound(_))) => {
+        Err(CliError::Named(NamedError::Image(ImageError::NotFound(_)))) => {
             let name = pull_missing(session, what, platform)?;
             mount::resolve_for(session, &name, platform)?
         }
@@ -233,8 +234,7 @@ fn make_writable(
     };
     // Only what is recorded can be stood on.
     require_layers(session, named, true)?;
-    let labels = named.image_name().map(base_label);
-    let labels = kept(labels.into_iter().collect());
+    let labels = kept(named.base_labels());
     named.shown = snapshots.prepare(key, named.snapshot.as_deref(), labels)?;
     named.snapshot = Some(key.clone());
     Ok(Writable::Kept)

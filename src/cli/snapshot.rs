@@ -7,16 +7,11 @@ use serde::Serialize;
 use super::arguments::{NewSnapshotArguments, SnapshotCommand};
 use super::diff::{self, Compression};
 use super::drawn;
-use super::mount::base_label;
 use super::output::{Output, labels, size, time};
-use super::{CliError, Session, mount};
-use crate::filter::Filter;
-use crate::gc;
-use crate::images::ImageError;
+use super::{CliError, Session};
 use crate::labels::{ROOT, masked};
 use crate::layers::LayerPlan;
 use crate::meta::{Labels, SnapshotRecord, Usage};
-use crate::snapshots::SnapshotError;
 
 /// What one snapshot takes.
 #[derive(Debug, Serialize)]
@@ -27,24 +22,16 @@ struct Listed {
 }
 
 pub(super) fn run(session: &Session, command: &SnapshotCommand) -> Result<(), CliError> {
-    let snapshots = session.snapshots();
+    let client = || session.client();
     match command {
-        SnapshotCommand::Ls(arguments) => list(session, &arguments.filter()?),
+        SnapshotCommand::Ls(arguments) => list(session, &arguments.filters),
         SnapshotCommand::Info { name } => info(session, name),
-        SnapshotCommand::Tree => tree(session, &snapshots.list()?),
-        SnapshotCommand::Prepare(new) => {
-            let (parent, labels) = parent_of(session, new)?;
-            snapshots.prepare(&new.key, parent.as_deref(), kept(labels))?;
-            Output::line(&new.key)
-        }
-        SnapshotCommand::View(new) => {
-            let (parent, labels) = parent_of(session, new)?;
-            snapshots.view(&new.key, parent.as_deref(), kept(labels))?;
-            Output::line(&new.key)
-        }
+        SnapshotCommand::Tree => tree(session, &client()?.snapshots(&[])?),
+        SnapshotCommand::Prepare(new) => make(session, new, false),
+        SnapshotCommand::View(new) => make(session, new, true),
         SnapshotCommand::Commit { name, key, labels } => {
-            let committed = snapshots.commit(name, key, kept(map(labels)))?;
-            Output::line(committed.name)
+            client()?.commit_snapshot(name, key, kept(map(labels)))?;
+            Output::line(name)
         }
         SnapshotCommand::Diff {
             key,
@@ -60,11 +47,12 @@ pub(super) fn run(session: &Session, command: &SnapshotCommand) -> Result<(), Cl
             diff::write_layer(session, key, output, form)
         }
         SnapshotCommand::Rm { keys } => {
+            let client = client()?;
             for key in keys {
-                snapshots.remove(key)?;
+                client.remove_snapshot(key)?;
                 Output::line(format!("removed {key}"))?;
             }
-            gc::collect(&session.store)?;
+            client.collect()?;
             Ok(())
         }
         SnapshotCommand::Usage { key } => usage(session, key.as_deref()),
@@ -73,8 +61,17 @@ pub(super) fn run(session: &Session, command: &SnapshotCommand) -> Result<(), Cl
     }
 }
 
-fn list(session: &Session, filter: &Filter) -> Result<(), CliError> {
-    let snapshots = session.snapshots().matching(filter)?;
+fn make(session: &Session, new: &NewSnapshotArguments, is_view: bool) -> Result<(), CliError> {
+    let labels = kept(map(&new.labels));
+    let parent = new.parent.as_deref();
+    session
+        .client()?
+        .new_snapshot(&new.key, parent, is_view, labels)?;
+    Output::line(&new.key)
+}
+
+fn list(session: &Session, filters: &[String]) -> Result<(), CliError> {
+    let snapshots = session.client()?.snapshots(filters)?;
     session
         .output
         .records(&snapshots, ["NAME", "PARENT", "KIND"], |snapshot| {
@@ -87,7 +84,7 @@ fn list(session: &Session, filter: &Filter) -> Result<(), CliError> {
 }
 
 fn info(session: &Session, name: &str) -> Result<(), CliError> {
-    let snapshot = session.snapshots().stat(name)?;
+    let snapshot = session.client()?.snapshot(name)?;
     let layer = snapshot
         .layer
         .as_ref()
@@ -105,16 +102,8 @@ fn info(session: &Session, name: &str) -> Result<(), CliError> {
 }
 
 fn usage(session: &Session, key: Option<&str>) -> Result<(), CliError> {
-    let snapshots = session.snapshots();
-    let names = match key {
-        Some(key) => vec![key.to_owned()],
-        None => snapshots.list()?.into_iter().map(|s| s.name).collect(),
-    };
-    let mut listed = Vec::new();
-    for name in names {
-        let usage = snapshots.usage(&name)?;
-        listed.push(Listed { name, usage });
-    }
+    let usages = session.client()?.snapshot_usage(key)?.into_iter();
+    let listed: Vec<Listed> = usages.map(|(name, usage)| Listed { name, usage }).collect();
     session
         .output
         .records(&listed, ["NAME", "SIZE", "INODES"], |listed| {
@@ -127,14 +116,15 @@ fn usage(session: &Session, key: Option<&str>) -> Result<(), CliError> {
 }
 
 fn label(session: &Session, key: &str, changes: &Labels) -> Result<(), CliError> {
-    let update = |mask: &[&str]| session.snapshots().update(key, changes, mask);
+    let client = session.client()?;
+    let update = |mask: &[&str]| client.label_snapshot(key, changes, mask);
     let snapshot = masked(changes, update)?;
     let lines = [("labels", labels(&snapshot.labels))];
     session.output.record(&snapshot, lines)
 }
 
 fn mounts(session: &Session, key: &str) -> Result<(), CliError> {
-    let mounts = session.snapshots().mounts(key)?;
+    let mounts = session.client()?.snapshot_mounts(key)?;
     let mut lines = Vec::new();
     if let Some(upper) = &mounts.upper {
         lines.push(("upper", upper.fs.display().to_string()));
@@ -147,33 +137,6 @@ fn mounts(session: &Session, key: &str) -> Result<(), CliError> {
         });
     }
     session.output.record(&mounts, lines)
-}
-
-/// Returns the snapshot that a new one is to stand on (the one of that name, or that of the
-/// image) and the labels of the new one.
-fn parent_of(
-    session: &Session,
-    new: &NewSnapshotArguments,
-) -> Result<(Option<String>, Labels), CliError> {
-    let mut labels = map(&new.labels);
-    let Some(parent) = &new.parent else {
-        return Ok((None, labels));
-    };
-    match session.snapshots().stat(parent) {
-        Ok(_) => return Ok((Some(parent.clone()), labels)),
-        Err(SnapshotError::NotFound(_)) => {}
-        Err(error) => return Err(error.into()),
-    }
-    match mount::resolve(session, parent) {
-        Ok(image) => {
-            mount::require_layers(session, &image, true)?;
-            labels.extend(image.image_name().map(base_label));
-            Ok((image.snapshot, labels))
-        }
-        // The snapshots say that there is none.
-        Err(CliError::Image(ImageError::NotFound(_))) => Ok((Some(parent.clone()), labels)),
-        Err(error) => Err(error),
-    }
 }
 
 /// Returns labels with the one that says that a user has asked for the snapshot.

@@ -76,6 +76,15 @@ impl DiffError {
         }
     }
 
+    /// Returns what the user may do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Snapshot(error) => error.hint(),
+            Self::Layer(error) => error.hint(),
+            _ => None,
+        }
+    }
+
     pub(super) fn read(path: &[u8]) -> impl Fn(mica_fuse::Error) -> Self {
         move |source| Self::Read {
             path: shown(path),

@@ -1,8 +1,11 @@
 //! Who may connect, and what those who may can do to the others.
 
-use std::io::Write as _;
+use std::fs::{self, Permissions};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use mica_proto::content::content_client::ContentClient;
@@ -11,7 +14,10 @@ use mica_proto::events::SubscribeRequest;
 use mica_proto::events::events_client::EventsClient;
 use mica_proto::snapshots::{PrepareSnapshotRequest, StatSnapshotResponse};
 use mica_proto::version::version_client::VersionClient;
-use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::process::{
+    Gid, Pid, Resource, Rlimit, Signal, Uid, getrlimit, kill_process, setrlimit,
+};
+use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 use tempfile::TempDir;
 use tokio::sync::mpsc::channel;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,7 +27,10 @@ use tonic::transport::Endpoint;
 use tonic_prost::ProstCodec;
 
 use crate::client::{Snapshots, request};
-use crate::server::{Server, refused};
+use crate::server::{Server, program, refused};
+
+/// A user who is not this process.
+const OTHER: u32 = 65534;
 
 /// Runs its arguments with its standard input as the socket of a service manager.
 const SHELL: &str = r#"exec 3<&0; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@" </dev/null"#;
@@ -161,6 +170,92 @@ async fn a_service_manager_opens_the_socket_and_is_told() {
     assert_eq!(&word[..length], b"STOPPING=1");
     assert!(process.wait().unwrap().success());
     assert!(path("socket").exists(), "it is the service manager's");
+}
+
+/// Does something as another user, of whom this process has one thread.
+fn as_user<T: Send + 'static>(user: u32, does: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = std::thread::spawn(move || {
+        let (group, user) = (Gid::from_raw(user), Uid::from_raw(user));
+        set_thread_res_gid(group, group, group).unwrap();
+        set_thread_res_uid(user, user, user).unwrap();
+        does()
+    });
+    thread.join().unwrap()
+}
+
+/// Connects as another user, and says what a client says first; returns whether the server
+/// has anything to say to that.
+fn connect_as(user: u32, socket: &Path) -> io::Result<bool> {
+    let socket = socket.to_owned();
+    as_user(user, move || {
+        let mut connection = UnixStream::connect(socket)?;
+        // The preface, and settings with nothing in them. It may have hung up before.
+        drop(connection.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"));
+        match connection.read(&mut [0]) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(false),
+            other => Ok(other? > 0),
+        }
+    })
+}
+
+#[test]
+fn another_user_is_kept_out_by_the_mode_and_by_the_server() {
+    let server = Server::start();
+    let socket = server.socket();
+    let run = socket.parent().unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    // Whoever made a way to the socket, it is not for all.
+    mode(run, 0o755);
+    mode(run.parent().unwrap(), 0o755);
+    assert_eq!(fs::metadata(&socket).unwrap().mode() & 0o777, 0o600);
+    let refused = connect_as(OTHER, &socket).unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    mode(&socket, 0o666);
+    assert!(!connect_as(OTHER, &socket).unwrap(), "hung up");
+    assert!(connect_as(0, &socket).unwrap());
+}
+
+/// A command asks only a server of its own user and of its own store.
+#[test]
+fn commands_ask_no_server_that_is_not_for_them() {
+    let server = Server::start();
+    let other = Server::start();
+    let asks = |server: &Server| {
+        let output = Command::new(program())
+            .args(["--debug", "--root"])
+            .arg(server.store())
+            .arg("images")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        (said.contains(" answers"), said)
+    };
+    let told = server.store().join("served-at");
+    assert_eq!(
+        fs::read(&told).unwrap(),
+        server.socket().as_os_str().as_bytes()
+    );
+    assert!(asks(&server).0);
+    fs::write(&told, other.socket().as_os_str().as_bytes()).unwrap();
+    let (is_asked, said) = asks(&server);
+    assert!(
+        !is_asked && said.contains("serves something else"),
+        "{said}"
+    );
+    // Of another user.
+    fs::remove_file(&told).unwrap();
+    let theirs = TempDir::with_prefix("mica-api-").unwrap();
+    chown(theirs.path(), Some(OTHER), Some(OTHER)).unwrap();
+    let path = theirs.path().join("socket");
+    fs::write(&told, path.as_os_str().as_bytes()).unwrap();
+    let listener = as_user(OTHER, move || UnixListener::bind(path).unwrap());
+    let (is_asked, said) = asks(&server);
+    assert!(!is_asked && said.contains("another user's"), "{said}");
+    drop(listener);
+    // Nobody at all.
+    fs::write(&told, "/nowhere").unwrap();
+    assert!(!asks(&server).0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Blobs unpacked onto snapshots, and blobs of what snapshots have changed.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ impl Stage {
         Ok(made.diff.unwrap())
     }
 
-    async fn labels(&mut self, blob: &Descriptor) -> HashMap<String, String> {
+    async fn labels(&mut self, blob: &Descriptor) -> BTreeMap<String, String> {
         let digest = blob.digest.clone();
         let info = self.content.info(request(InfoRequest { digest })).await;
         info.unwrap().into_inner().info.unwrap().labels

@@ -7,6 +7,7 @@ mod calls;
 #[path = "../support/client.rs"]
 #[expect(dead_code, reason = "the tests of the contract use the rest")]
 mod client;
+mod commands;
 mod content;
 mod diff;
 #[path = "../pull/layout.rs"]

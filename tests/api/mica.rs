@@ -1,6 +1,8 @@
 //! What containerd has no word for: pulls in one call, mounts, checks, garbage collection.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 use mica_proto::mica::mica_client::MicaClient;
 use mica_proto::mica::pull_response::What;
@@ -44,8 +46,12 @@ async fn an_image_is_pulled_mounted_checked_and_collected() {
     assert_eq!(pulled.target.unwrap().digest, target);
     assert_eq!(done, 2, "each layer");
 
-    let directory = tempfile::tempdir().unwrap();
-    let mountpoint = directory.path().to_str().unwrap().to_owned();
+    // No text.
+    let directory = tempfile::Builder::new()
+        .prefix(OsStr::from_bytes(b"\xff"))
+        .tempdir()
+        .unwrap();
+    let mountpoint = directory.path().as_os_str().as_bytes().to_vec();
     let mount = |what: &str, rw| MountRequest {
         what: what.to_owned(),
         mountpoint: mountpoint.clone(),
@@ -100,7 +106,7 @@ async fn what_cannot_be_pulled_or_mounted_is_refused() {
     refused(failed, Code::Unavailable, "unavailable");
     let mount = |what: &str, mountpoint: &str, rw| MountRequest {
         what: what.to_owned(),
-        mountpoint: mountpoint.to_owned(),
+        mountpoint: mountpoint.into(),
         rw,
     };
     let mut snapshots = Snapshots::on(server.way().await);

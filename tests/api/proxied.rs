@@ -1,6 +1,6 @@
 //! The store as the snapshotter of a containerd that keeps names by itself.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use mica_proto::snapshots::snapshots_client::SnapshotsClient;
 use mica_proto::snapshots::{
@@ -35,7 +35,7 @@ fn prepare(key: &str, parent: &str, labels: &[(&str, &str)]) -> PrepareSnapshotR
         parent: parent.to_owned(),
         labels: pairs
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect::<HashMap<_, _>>(),
+            .collect::<BTreeMap<_, _>>(),
     }
 }
 

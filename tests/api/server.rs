@@ -172,6 +172,6 @@ pub(crate) fn refused<T>(result: Result<T, Status>, code: Code, end: &str) {
 }
 
 /// Returns the program that is tested.
-fn program() -> OsString {
+pub(crate) fn program() -> OsString {
     std::env::var_os("MICA_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_mica").into())
 }

@@ -1,6 +1,6 @@
 //! Images between registries, the store and archives that a client streams.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 
 use mica_proto::images::GetImageRequest;
@@ -147,7 +147,7 @@ async fn an_image_is_pulled_with_what_the_client_says_and_it_is_told_how_far_it_
         }),
     };
     let to = ImageStore {
-        labels: HashMap::from([("key".to_owned(), "value".to_owned())]),
+        labels: BTreeMap::from([("key".to_owned(), "value".to_owned())]),
         unpacks: vec![UnpackConfiguration::default()],
         ..store(&name)
     };

@@ -1,6 +1,6 @@
 //! The snapshot service as a client calls it, with what all calls say filled in.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use mica::api::Way;
 use mica_proto::prost_types::FieldMask;
@@ -24,7 +24,7 @@ fn mica() -> String {
 }
 
 /// Returns labels.
-pub(crate) fn labels(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
     pairs.iter().map(owned).collect()
 }
@@ -71,7 +71,7 @@ impl Snapshots {
             snapshotter: mica(),
             key: key.to_owned(),
             parent: parent.to_owned(),
-            labels: HashMap::new(),
+            labels: BTreeMap::new(),
         };
         Ok(self.0.view(request(view)).await?.into_inner().mounts)
     }

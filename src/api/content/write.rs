@@ -99,7 +99,7 @@ impl Write {
             self.writer = Some(writer);
             return answer;
         }
-        self.commit(writer, convert::labels(message.labels))
+        self.commit(writer, message.labels)
     }
 
     fn open(&self, reference: &str) -> Result<Writer, Status> {

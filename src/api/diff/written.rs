@@ -48,7 +48,7 @@ fn make(
     let ingest = Resource::new("ingests", &reference).map_err(|error| status(&error))?;
     call.lease(|| ingest)?;
     let latest = request.source_date_epoch.map(|time| time.seconds);
-    let labels = convert::labels(request.labels);
+    let labels = request.labels;
     let blobs = Blobs::new(&call.store, call.namespace.clone());
     let writer = blobs
         .writer(&reference, 0, None)

@@ -1,20 +1,21 @@
 //! Mounts that outlive the server: each is served by a process of its own.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 use mica_fuse::session::Busy;
 use mica_proto::mica::{MountInfo, MountRequest, MountResponse, MountsResponse, UmountRequest};
 use tonic::Status;
 
-use super::super::call::Call;
+use super::super::call::{Call, blocking};
 use super::super::convert;
 use super::super::status::{Classified, refused, status};
 use crate::error_class::ErrorClass;
-use crate::images::{ImageError, Images};
-use crate::layers::LayerPlan;
 use crate::mounts::{self, MountPlan, MountRecord, MountsError, Records};
+use crate::named::{Named, Readiness};
 use crate::oci::Platform;
-use crate::snapshots::{SnapshotMounts, Snapshots};
+use crate::snapshots::Snapshots;
 use crate::store::Store;
 
 impl Classified for MountsError {
@@ -26,53 +27,46 @@ impl Classified for MountsError {
             _ => ErrorClass::Internal,
         }
     }
+
+    fn hint_of_its_own(&self) -> Option<&str> {
+        self.hint()
+    }
 }
 
-/// Mounts an image, or a snapshot.
-pub(super) fn mount(call: &Call, request: &MountRequest) -> Result<MountResponse, Status> {
+/// Mounts an image or a snapshot, once its layers are there.
+pub(super) async fn mount(call: Call, request: MountRequest) -> Result<MountResponse, Status> {
     let mountpoint = absolute(&request.mountpoint)?;
-    let what = &request.what;
-    let images = Images::new(
-        call.store.meta(),
-        call.store.content(),
-        call.namespace.clone(),
-    );
-    let (image, snapshot, shown) = match images.resolve(what) {
-        Ok(image) => {
-            let contents = images.contents_for(&image, &Platform::host());
-            let contents = contents.map_err(|error| status(&error))?;
-            let shown = SnapshotMounts::of_packed(contents.config.diff_ids());
-            let snapshot = contents.chain_id().map(|chain_id| chain_id.to_string());
-            (Some(image.name), snapshot, shown)
-        }
-        Err(ImageError::NotFound(_)) => {
-            let snapshots = Snapshots::new(&call.store, call.namespace.clone());
-            let shown = if request.rw {
-                snapshots.mounts(what)
-            } else {
-                snapshots.show(what)
-            };
-            let shown = shown.map_err(|error| status(&error))?;
-            (None, Some(what.clone()), shown)
-        }
-        Err(error) => return Err(status(&error)),
+    let (finder, what, rw) = (call.clone(), request.what.clone(), request.rw);
+    let named = blocking(move || find(&finder, &what, rw)).await?;
+    let made = match named.check(&call.store, false) {
+        Ok(Readiness::Ready) => Ok(()),
+        Ok(Readiness::ToMake(missing)) => missing.make(&call.store, &call.namespace).await,
+        Err(error) => Err(error),
     };
-    if request.rw && shown.upper.is_none() {
+    made.map_err(|error| status(&error))?;
+    let plan = MountPlan {
+        image: named.image.map(|image| image.name),
+        snapshot: named.snapshot,
+        ..MountPlan::of_snapshot(&call.store, named.shown, mountpoint, request.what)
+    };
+    let start = move || mounts::start(&plan).map_err(|error| status(&error));
+    let mount = Some(message(&blocking(start).await?));
+    Ok(MountResponse { mount })
+}
+
+/// Finds what is to be mounted; only an active snapshot can be written to.
+fn find(call: &Call, what: &str, rw: bool) -> Result<Named, Status> {
+    let named = Named::find(&call.store, &call.namespace, what, &Platform::host());
+    let mut named = named.map_err(|error| status(&error))?;
+    if rw && named.image.is_none() {
+        let snapshots = Snapshots::new(&call.store, call.namespace.clone());
+        named.shown = snapshots.mounts(what).map_err(|error| status(&error))?;
+    }
+    if rw && named.shown.upper.is_none() {
         let message = format!("{what} is no active snapshot");
         return Err(refused(ErrorClass::InvalidArgument, &message));
     }
-    let packed = shown.layers.iter().filter_map(LayerPlan::diff_id);
-    let packed: Vec<_> = packed.cloned().collect();
-    let required = call.store.layers().require(&packed);
-    required.map_err(|error| status(&MountsError::from(error)))?;
-    let plan = MountPlan {
-        image,
-        snapshot,
-        ..MountPlan::of_snapshot(&call.store, shown, mountpoint, what.clone())
-    };
-    let record = mounts::start(&plan).map_err(|error| status(&error))?;
-    let mount = Some(message(&record));
-    Ok(MountResponse { mount })
+    Ok(named)
 }
 
 /// Takes a mount away.
@@ -96,8 +90,8 @@ pub(super) fn list(store: &Store) -> Result<MountsResponse, Status> {
 }
 
 /// Reads a path, which cannot be relative to where the client is.
-fn absolute(path: &str) -> Result<PathBuf, Status> {
-    let path = PathBuf::from(path);
+fn absolute(path: &[u8]) -> Result<PathBuf, Status> {
+    let path = PathBuf::from(OsStr::from_bytes(path));
     if path.is_absolute() {
         return Ok(path);
     }
@@ -107,7 +101,7 @@ fn absolute(path: &str) -> Result<PathBuf, Status> {
 
 fn message(record: &MountRecord) -> MountInfo {
     MountInfo {
-        mountpoint: record.mountpoint.to_string_lossy().into_owned(),
+        mountpoint: record.mountpoint.as_os_str().as_bytes().to_vec(),
         image: record.image.clone().unwrap_or_default(),
         snapshot: record.snapshot.clone().unwrap_or_default(),
         rw: record.is_writable(),

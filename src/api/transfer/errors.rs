@@ -22,6 +22,10 @@ impl Classified for registry::Error {
             _ => ErrorClass::Internal,
         }
     }
+
+    fn hint_of_its_own(&self) -> Option<&str> {
+        self.hint()
+    }
 }
 
 impl Classified for SourceError {
@@ -32,6 +36,10 @@ impl Classified for SourceError {
             Self::Io { .. } => ErrorClass::Internal,
             _ => ErrorClass::InvalidArgument,
         }
+    }
+
+    fn hint_of_its_own(&self) -> Option<&str> {
+        self.hint()
     }
 }
 
@@ -44,6 +52,10 @@ impl Classified for PullError {
             Self::Walk(_) | Self::NoSource { .. } => ErrorClass::NotFound,
             _ => ErrorClass::Internal,
         }
+    }
+
+    fn hint_of_its_own(&self) -> Option<&str> {
+        self.hint()
     }
 }
 
@@ -58,6 +70,10 @@ impl Classified for PushError {
             _ => ErrorClass::Internal,
         }
     }
+
+    fn hint_of_its_own(&self) -> Option<&str> {
+        self.hint()
+    }
 }
 
 impl Classified for ExportError {
@@ -68,6 +84,10 @@ impl Classified for ExportError {
             Self::Missing(_) => ErrorClass::NotFound,
             _ => ErrorClass::Internal,
         }
+    }
+
+    fn hint_of_its_own(&self) -> Option<&str> {
+        self.hint()
     }
 }
 

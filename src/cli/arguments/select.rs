@@ -12,7 +12,7 @@ pub(in crate::cli) struct FilterArguments {
     /// `FIELD~=EXPRESSION`, or FIELD alone for "is there"; several of these, joined by
     /// commas, have to match together. Labels are `labels."KEY"`.
     #[arg(value_name = "FILTER")]
-    filters: Vec<String>,
+    pub(in crate::cli) filters: Vec<String>,
 }
 
 impl FilterArguments {

@@ -1,6 +1,6 @@
 //! The content service as a client calls it.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use mica::api::Way;
 use mica_proto::content::content_client::ContentClient;
@@ -74,7 +74,7 @@ impl Blobs {
     pub(crate) async fn add(&mut self, bytes: &[u8]) -> String {
         let mut writer = self.writer("add", 0, "").await.unwrap();
         writer.write(bytes).await.unwrap();
-        let committed = writer.commit(0, "", HashMap::new()).await;
+        let committed = writer.commit(0, "", BTreeMap::new()).await;
         committed.unwrap().digest
     }
 
@@ -175,7 +175,7 @@ impl Writer {
         mut self,
         total: i64,
         expected: &str,
-        labels: HashMap<String, String>,
+        labels: BTreeMap<String, String>,
     ) -> Result<WriteContentResponse, Status> {
         let message = WriteContentRequest {
             action: WriteAction::Commit.into(),
