@@ -106,8 +106,8 @@ pub struct MountOptions {
     pub held: bool,
 }
 
-/// `Ring` is faster where much is written, but for reading it is not, archives of cold files take
-/// longer by it, and an answer that has to wait holds up the callers of its CPU.
+/// `Ring` is faster where much is written, but for reading it is not, and archives of cold files
+/// take longer by it.
 const AUTO: Transport = Transport::Poll;
 
 /// How long a thread polls before it sleeps: callers that go through a tree ask again within

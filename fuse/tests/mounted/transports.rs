@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use mica_fuse::Access;
 use mica_fuse::session::{CacheMode, MountOptions, Transport};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::stage::{self, Served, Stage, eventually};
 use crate::transport::NAMES;
@@ -189,7 +191,13 @@ fn client(script: &str, directory: &Path) -> Child {
     let mut command = Command::new("bash");
     command.args(["-c", script, "client"]).arg(directory);
     let quiet = std::process::Stdio::null;
-    command.stdout(quiet()).stderr(quiet()).spawn().unwrap()
+    command.stdout(quiet()).stderr(quiet());
+    command.process_group(0).spawn().unwrap()
+}
+
+/// Sends a signal to a client and all that it started.
+fn signal(client: &Child, signal: Signal) {
+    kill_process_group(Pid::from_child(client), signal).unwrap();
 }
 
 fn directory_of(served: &Served, number: usize) -> PathBuf {
@@ -225,6 +233,46 @@ fn clients_that_are_killed_leave_the_others_what_they_had() {
         assert_eq!(served.names("many").len(), 3000, "{name}");
         for number in 0..CLIENTS.len() {
             fs::remove_dir_all(directory_of(&served, number)).unwrap();
+        }
+    });
+}
+
+/// Whoever is stopped takes no answer, and lets none go either.
+#[test]
+fn clients_that_are_stopped_keep_neither_others_nor_the_end_waiting() {
+    with_each(|name, transport| {
+        let stage = Stage::new();
+        let served = Served::start_tree(&stage, stage.active_view(), &by(transport));
+        let start = |number| {
+            client(
+                CLIENTS[number % CLIENTS.len()],
+                &directory_of(&served, number),
+            )
+        };
+        let mut clients: Vec<Child> = (0..4 * CLIENTS.len()).map(start).collect();
+        let before = served.statistics().total();
+        assert!(
+            eventually(|| served.statistics().total() > before + 500),
+            "{name}: no storm"
+        );
+        for client in &clients {
+            signal(client, Signal::STOP);
+        }
+        let witness = served.path("witness");
+        fs::write(&witness, stage::big_contents()).unwrap();
+        assert!(
+            fs::read(&witness).unwrap() == stage::big_contents(),
+            "{name}"
+        );
+        assert_eq!(served.names("many").len(), 3000, "{name}");
+        served.stop();
+        assert!(
+            served.ends_within(Duration::from_secs(20)),
+            "{name}: it serves on"
+        );
+        for client in &mut clients {
+            signal(client, Signal::KILL);
+            client.wait().unwrap();
         }
     });
 }
