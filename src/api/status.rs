@@ -177,4 +177,50 @@ mod tests {
         assert_eq!(status.code(), Code::NotFound);
         assert_eq!(status.message(), "snapshot a does not exist: not found");
     }
+
+    /// Returns what our clients find in a status.
+    fn told(status: &Status) -> Failure {
+        let bytes = status.metadata().get_bin(FAILURE).unwrap();
+        Failure::decode(bytes.to_bytes().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn our_clients_are_told_causes_and_hints() {
+        let full = |path: &str| ContentError::Io {
+            operation: "write",
+            path: path.into(),
+            source: std::io::ErrorKind::StorageFull.into(),
+        };
+        let of_cause = "free some space; the same command goes on where this one has stopped";
+        let table = [
+            (
+                status(&SnapshotError::NotFound("a".to_owned())),
+                vec!["snapshot a does not exist"],
+                "`mica snapshot ls` lists what there is",
+                "not found",
+            ),
+            (
+                status(&full("/a")),
+                vec!["write /a", "no storage space"],
+                of_cause,
+                "internal",
+            ),
+            // Too long for a header.
+            (
+                status(&full(&"a".repeat(4096))),
+                vec![],
+                of_cause,
+                "internal",
+            ),
+        ];
+        for (status, messages, hint, class) in table {
+            let failure = told(&status);
+            assert_eq!(failure.messages, messages);
+            assert_eq!(
+                (failure.hint.as_str(), failure.class.as_str()),
+                (hint, class)
+            );
+            assert!(status.message().ends_with(class), "{status}");
+        }
+    }
 }
