@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::kernel::notify::Notifier;
 use crate::{ActiveView, DiffView, Error, NodeId, Operation, Reply, Request, Result, View};
 
 /// A tree that can be mounted: read-only or writable.
@@ -131,6 +132,15 @@ impl Tree {
         match &self.views {
             Views::View(_) | Views::Diff(_) => None,
             Views::Active(active) => Some(active),
+        }
+    }
+
+    /// Lets the tree tell the kernel what is no longer as it was told.
+    pub(crate) fn set_notifier(&self, notifier: Notifier) {
+        match &self.views {
+            Views::View(view) => view.set_notifier(notifier),
+            Views::Diff(_) => {}
+            Views::Active(active) => active.set_notifier(notifier),
         }
     }
 

@@ -5,8 +5,8 @@
 //!
 //! Locks, in the order in which a thread may take them: a shard of `directories`,
 //! released while a directory is made; `aliases` of `nodes`; a shard of `nodes`;
-//! `files`; `devices` of the identity; the appetites. None is held during a system call on a layer,
-//! and none but `aliases` while another is taken. A thread that makes a directory may
+//! `files`; `devices` of the identity; the appetites; the bare listings. None is held during a
+//! system call on a layer, and none but `aliases` while another is taken. A thread that makes a directory may
 //! wait for no other directory.
 //!
 //! The way to the kernel (encoding, time-outs, open and opendir) is left to
@@ -14,6 +14,7 @@
 
 mod appetite;
 mod attributes;
+mod bare;
 mod below;
 mod compare;
 mod contents;
@@ -46,8 +47,10 @@ pub(crate) use names::LONGEST_NAME;
 pub use reader::FileReader;
 pub(crate) use xattrs::{listed, missing, sized};
 
+use crate::kernel::notify::Notifier;
 use crate::{Error, FileType, Layer, NodeId, Operation, Reply, Request, Result};
 use appetite::Appetites;
+use bare::BareListings;
 use directories::Directories;
 use directory::Directory;
 use identity::{Decoded, Identity};
@@ -84,6 +87,7 @@ pub struct View {
     nodes: Nodes,
     files: OpenFiles<Source>,
     appetites: Appetites,
+    bare: BareListings,
     has_xattrs: bool,
     has_holes: bool,
     access: Access,
@@ -116,11 +120,17 @@ impl View {
             nodes: Nodes::new(),
             files: OpenFiles::default(),
             appetites: Appetites::default(),
+            bare: BareListings::default(),
             has_xattrs,
             has_holes,
             access: options.access,
             stack,
         })
+    }
+
+    /// Lets the kernel be told to ask anew for listings that turn out to lack nodes.
+    pub(crate) fn set_notifier(&self, notifier: Notifier) {
+        self.bare.set_kernel(notifier);
     }
 
     /// Returns whether a node of the view may have extended attributes. Without, the

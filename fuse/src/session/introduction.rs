@@ -11,7 +11,7 @@ use crate::kernel::backing::Backings;
 use crate::kernel::notify::Notifier;
 use crate::{NodeId, Tree};
 
-/// What a session has for the trees that can be changed.
+/// What a session has for its trees.
 #[derive(Clone, Debug)]
 pub(crate) struct Introduction {
     notifier: Notifier,
@@ -55,10 +55,10 @@ impl Introduction {
     }
 
     fn introduce(&self, tree: &Tree, notifier: Notifier) {
+        tree.set_notifier(notifier);
         let Some(active) = tree.active() else {
             return;
         };
-        active.set_notifier(notifier);
         if self.is_behind {
             active.set_behind();
         }

@@ -57,7 +57,9 @@ impl View {
             _ if caller.pid == 0 => true,
             0..=FIRST => {
                 let names = self.directory(node)?.len(&self.stack)?;
-                self.appetites.begins(caller.pid, node, names)
+                let wants_all = self.appetites.begins(caller.pid, node, names);
+                self.bare.begins(node, !wants_all);
+                wants_all
             }
             _ => self.appetites.goes_on(caller.pid),
         };
@@ -75,6 +77,7 @@ impl View {
             && entry.attr.mode & libc::S_IFMT != libc::S_IFDIR
         {
             self.appetites.looked_up(caller.pid, node);
+            self.bare.looked_up(caller.pid, node);
         }
     }
 

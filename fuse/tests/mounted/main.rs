@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod forest;
+mod listings;
 mod stage;
 mod takeover;
 #[path = "../support/transport.rs"]
@@ -26,6 +27,7 @@ use stage::{Served, Stage, eventually};
 
 /// Opcodes of `fuse.h` that the tests count.
 mod opcode {
+    pub(crate) const LOOKUP: u32 = 1;
     pub(crate) const GETATTR: u32 = 3;
     pub(crate) const GETXATTR: u32 = 22;
 }
