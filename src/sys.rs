@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, Owne
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use rustix::fs::AtFlags;
 use rustix::io::{Errno, FdFlags};
 use rustix::thread::UnshareFlags;
 
@@ -189,35 +190,83 @@ pub(crate) fn answer_in_place(listener: BorrowedFd<'_>) -> Result<(), Errno> {
     checked(result.into()).map(drop)
 }
 
-/// Returns `struct stat` of an open file, as the kernel writes it.
-pub(crate) fn stat_bytes(file: BorrowedFd<'_>) -> Result<Vec<u8>, Errno> {
+/// Returns `struct stat` of a file, as the kernel writes it.
+pub(crate) fn stat_bytes(path: &CStr, flags: AtFlags) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0; size_of::<libc::stat>()];
-    // SAFETY: the kernel writes the structure, of this size, into the bytes; the path is empty.
+    // SAFETY: the path ends with NUL, and the kernel writes the structure, of this size, into the
+    // bytes.
     let result = unsafe {
         libc::syscall(
             libc::SYS_newfstatat,
-            file.as_raw_fd(),
-            c"".as_ptr(),
+            libc::AT_FDCWD,
+            path.as_ptr(),
             bytes.as_mut_ptr(),
-            libc::AT_EMPTY_PATH,
+            flags.bits(),
         )
     };
     checked(result).map(|_| bytes)
 }
 
-/// Returns `struct statx` of an open file, with what `mask` asks for.
-pub(crate) fn statx_bytes(file: BorrowedFd<'_>, mask: u32) -> Result<Vec<u8>, Errno> {
+/// Returns `struct statx` of a file, with what `mask` asks for.
+pub(crate) fn statx_bytes(path: &CStr, flags: AtFlags, mask: u32) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0; size_of::<libc::statx>()];
-    // SAFETY: the kernel writes the structure, of this size, into the bytes; the path is empty.
+    // SAFETY: the path ends with NUL, and the kernel writes the structure, of this size, into the
+    // bytes.
     let result = unsafe {
         libc::syscall(
             libc::SYS_statx,
-            file.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags.bits(),
             mask,
             bytes.as_mut_ptr(),
         )
     };
     checked(result).map(|_| bytes)
+}
+
+/// Fills bytes from the memory of another process, all of them or none.
+pub(crate) fn read_memory(pid: u32, address: u64, bytes: &mut [u8]) -> Result<(), Errno> {
+    let own = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: bytes.len(),
+    };
+    let (pid, other) = (pid.cast_signed(), foreign(address, bytes.len())?);
+    // SAFETY: the kernel writes into the bytes that are lent, as far as they go; the other
+    // address means something in the other process alone.
+    whole(bytes.len(), unsafe {
+        libc::process_vm_readv(pid, &raw const own, 1, &raw const other, 1, 0)
+    })
+}
+
+/// Puts bytes into the memory of another process, as far as that can be written to.
+pub(crate) fn write_memory(pid: u32, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+    let own = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    let (pid, other) = (pid.cast_signed(), foreign(address, bytes.len())?);
+    // SAFETY: the kernel only reads the bytes that are lent; the other address means something in
+    // the other process alone.
+    whole(bytes.len(), unsafe {
+        libc::process_vm_writev(pid, &raw const own, 1, &raw const other, 1, 0)
+    })
+}
+
+/// Returns a place in the memory of another process.
+fn foreign(address: u64, length: usize) -> Result<libc::iovec, Errno> {
+    let address = usize::try_from(address).map_err(|_| Errno::FAULT)?;
+    Ok(libc::iovec {
+        iov_base: std::ptr::without_provenance_mut(address),
+        iov_len: length,
+    })
+}
+
+fn whole(length: usize, moved: libc::ssize_t) -> Result<(), Errno> {
+    let moved = checked(moved as libc::c_long)?;
+    if usize::try_from(moved) == Ok(length) {
+        Ok(())
+    } else {
+        Err(Errno::FAULT)
+    }
 }

@@ -44,5 +44,5 @@ pub use layer::packed::{
 pub use reply::{DirEntry, Entry, Listing, Opened, Reply, Segment, StatFs};
 pub use request::{Caller, NodeId, Operation, Request, SetAttr, SetTime, Whence};
 pub use shown::Shown;
-pub use tree::{Appearance, Tree};
+pub use tree::{Appearance, Owners, Tree};
 pub use view::{Access, DiffView, FileReader, View, ViewOptions};

@@ -6,8 +6,10 @@
 
 mod appearance;
 mod by_xattr;
+mod owners;
 
 pub use appearance::Appearance;
+pub use owners::Owners;
 
 use std::fmt;
 use std::time::Duration;

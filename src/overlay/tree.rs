@@ -50,6 +50,7 @@ pub(super) fn open(options: &OverlayOptions) -> Result<Tree, OverlayError> {
         static_nlink: options.static_nlink,
         ino32: options.ino32,
         by_xattr: false,
+        owners: None,
         timeout: options.timeout,
     }))
 }

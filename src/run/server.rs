@@ -14,7 +14,7 @@ use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use mica_fuse::session::{MountError, Session, StopHandle};
-use mica_fuse::{Appearance, IdMap, IdMaps};
+use mica_fuse::{Appearance, IdMap, IdMaps, Owners};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, kill_process};
@@ -71,11 +71,12 @@ pub fn serve(plan: RawFd) -> Result<u8, RunError> {
     daemon::raise_descriptor_limit();
     plan.ids = plan.ids.enter(namespaces(plan.network))?;
     root::follow_outside()?;
-    let Served { session, scratch } = Served::mount(&mut plan)?;
+    let owners = Arc::new(Owners::default());
+    let Served { session, scratch } = Served::mount(&mut plan, &owners)?;
     let stop = session.stop_handle().map_err(MountsError::from)?;
     let serving = thread::spawn(move || session.serve());
     let status = match &plan.runtime {
-        None => run_init(&plan, &signals)?,
+        None => run_init(&plan, &signals, owners)?,
         Some(runtime) => {
             let bundle = Bundle::make(&plan)?;
             wait(&mut bundle.start(&plan, runtime)?, &signals, None)?
@@ -89,7 +90,7 @@ pub fn serve(plan: RawFd) -> Result<u8, RunError> {
 }
 
 /// Runs the command in the care of an init of mica's own.
-fn run_init(plan: &RunPlan, signals: &Signals) -> Result<u8, RunError> {
+fn run_init(plan: &RunPlan, signals: &Signals, owners: Arc<Owners>) -> Result<u8, RunError> {
     let (mut child, socket) = keep_init(plan)?;
     let shown = if plan.terminal {
         Shown::receive(&socket)?
@@ -97,7 +98,7 @@ fn run_init(plan: &RunPlan, signals: &Signals) -> Result<u8, RunError> {
         None
     };
     if let Some(listener) = receive(socket.as_fd()).map_err(failed_call("hear", "the init"))? {
-        steward::start(listener, child.id())?;
+        steward::start(listener, child.id(), owners)?;
     }
     drop(socket);
     wait(&mut child, signals, shown.as_ref())
@@ -128,8 +129,8 @@ struct Served {
 }
 
 impl Served {
-    /// Mounts the view that becomes the root.
-    fn mount(plan: &mut RunPlan) -> Result<Self, RunError> {
+    /// Mounts the view that becomes the root, which notes the owners that cannot be shown.
+    fn mount(plan: &mut RunPlan, owners: &Arc<Owners>) -> Result<Self, RunError> {
         let scratch = match plan.writable {
             Writable::Discarded => Some(make_scratch(plan)?),
             Writable::No | Writable::Kept => None,
@@ -151,6 +152,7 @@ impl Served {
                 },
             },
             by_xattr: plan.ids.has_namespace(),
+            owners: is_single.then(|| Arc::clone(owners)),
             ..Appearance::default()
         });
         let mut options = plan.mount.options();

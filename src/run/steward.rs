@@ -17,9 +17,11 @@ mod process;
 mod stat;
 
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::thread;
 
 use libc::{seccomp_notif, seccomp_notif_resp};
+use mica_fuse::Owners;
 use rustix::fs::{
     AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, XattrFlags, openat, openat2, renameat_with,
     setxattr, unlinkat,
@@ -31,13 +33,13 @@ use super::{RunError, failed_call};
 use crate::sys;
 use credentials::{Change, Table};
 pub(super) use filter::Filter;
+use filter::{ATTRIBUTES, ROOTS};
 use process::{Memory, Status};
-use stat::Question;
 
 /// What stands for the working directory of a process.
 const WORKING_DIRECTORY: i32 = libc::AT_FDCWD;
 
-/// The attribute of a file of the view that tells and takes its owner.
+/// The attribute of a file of the view that takes its owner.
 const OWNER: &str = "security.mica.owner";
 
 /// What becomes of a call.
@@ -55,17 +57,22 @@ struct Steward {
     listener: OwnedFd,
     /// That of the view.
     device: u64,
+    /// Those on disk.
+    owners: Arc<Owners>,
+    /// Whether all processes have the root that this thread has.
+    has_one_root: bool,
     table: Table,
     nodes: u64,
 }
 
-/// Answers calls on a thread of its own, which takes part in the root of process `pid`.
-pub(super) fn start(listener: OwnedFd, pid: u32) -> Result<(), RunError> {
+/// Answers calls on a thread of its own, which takes part in the root of process `pid`; `owners`
+/// are those of the view.
+pub(super) fn start(listener: OwnedFd, pid: u32, owners: Arc<Owners>) -> Result<(), RunError> {
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     thread::Builder::new()
         .name("mica-steward".to_owned())
         .spawn(move || {
-            let steward = Steward::enter(listener, pid);
+            let steward = Steward::enter(listener, pid, owners);
             let entered = steward.as_ref().map(drop).map_err(|errno| *errno);
             // The caller waits for it.
             sender.send(entered).ok();
@@ -83,7 +90,7 @@ pub(super) fn start(listener: OwnedFd, pid: u32) -> Result<(), RunError> {
 
 impl Steward {
     /// Gives this thread the root inside, and `/proc` of outside for its working directory.
-    fn enter(listener: OwnedFd, pid: u32) -> Result<Self, Errno> {
+    fn enter(listener: OwnedFd, pid: u32, owners: Arc<Owners>) -> Result<Self, Errno> {
         sys::unshare(UnshareFlags::FS)?;
         rustix::process::chdir("/proc")?;
         rustix::process::chroot(format!("{pid}/root"))?;
@@ -96,6 +103,8 @@ impl Steward {
         Ok(Self {
             listener,
             device: root.st_dev,
+            owners,
+            has_one_root: true,
             table: Table::default(),
             nodes: 0,
         })
@@ -136,7 +145,7 @@ impl Steward {
         let at = |index: usize| word(args.get(index).copied().unwrap_or_default());
         let descriptor = |index| at(index).cast_signed();
         let path = |index: usize| -> Result<Vec<u8>, Errno> {
-            Memory::of(pid)?.string(args.get(index).copied().unwrap_or_default())
+            Memory::of(pid).string(args.get(index).copied().unwrap_or_default())
         };
         let no_follow = AtFlags::SYMLINK_NOFOLLOW.bits();
         match number {
@@ -159,15 +168,15 @@ impl Steward {
             #[cfg(target_arch = "x86_64")]
             libc::SYS_mknod => self.make_node(pid, (WORKING_DIRECTORY, path(0)?), (at(1), at(2))),
             libc::SYS_mknodat => self.make_node(pid, (descriptor(0), path(1)?), (at(2), at(3))),
-            _ => {
-                if let Some(question) = Question::of(number, pid, &args)? {
-                    return self.tell_attributes(pid, &question);
-                }
-                match Change::of(number, pid, &args)? {
-                    Some(change) => self.table.change(pid, &change).map(|()| Answer::Done(0)),
-                    None => self.table.tell(pid, number, &args),
-                }
+            number if ROOTS.contains(&number) => {
+                self.has_one_root = false;
+                Ok(Answer::Continue)
             }
+            number if ATTRIBUTES.contains(&number) => Ok(self.tell_attributes(pid, number, &args)),
+            _ => match Change::of(number, pid, &args)? {
+                Some(change) => self.table.change(pid, &change).map(|()| Answer::Done(0)),
+                None => self.table.tell(pid, number, &args),
+            },
         }
     }
 

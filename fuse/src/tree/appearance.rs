@@ -1,8 +1,10 @@
 //! How a tree is made to look: the owners in requests and replies, and what else of them is
 //! not as on disk.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::Owners;
 use crate::{
     Attr, Caller, DirEntry, Entry, FileType, IdMaps, Ino, Listing, Operation, Reply, Request,
     Result, SetAttr,
@@ -23,9 +25,11 @@ pub struct Appearance {
     pub static_nlink: bool,
     /// Whether inode numbers are cut to 32 bits.
     pub ino32: bool,
-    /// Whether owners can be read and set, and devices be made, by attributes: those that the
+    /// Whether owners can be set, and devices be made, by attributes: those that the
     /// kernel itself takes from nobody.
     pub by_xattr: bool,
+    /// Where owners are noted that are shown as others.
+    pub owners: Option<Arc<Owners>>,
     /// How long the kernel may keep names and attributes, also of what is not there.
     pub timeout: Duration,
 }
@@ -38,6 +42,7 @@ impl Default for Appearance {
             static_nlink: false,
             ino32: false,
             by_xattr: false,
+            owners: None,
             timeout: Duration::MAX,
         }
     }
@@ -59,15 +64,23 @@ impl Appearance {
 
     fn attr(&self, attr: Attr) -> Attr {
         let is_directory = FileType::of_mode(attr.mode) == Some(FileType::Directory);
+        let ino = self.ino(attr.ino);
+        let owner = (
+            self.ids.users.shown(attr.uid),
+            self.ids.groups.shown(attr.gid),
+        );
+        if let Some(owners) = &self.owners {
+            owners.note(ino, (attr.uid, attr.gid), owner);
+        }
         Attr {
-            ino: self.ino(attr.ino),
+            ino,
             nlink: if self.static_nlink && is_directory {
                 1
             } else {
                 attr.nlink
             },
-            uid: self.ids.users.shown(attr.uid),
-            gid: self.ids.groups.shown(attr.gid),
+            uid: owner.0,
+            gid: owner.1,
             ..attr
         }
     }

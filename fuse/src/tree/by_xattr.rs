@@ -1,7 +1,7 @@
 //! What root of a user namespace says by attributes, since the kernel takes it from nobody
 //! but the machine's: owners that there are none of inside, and devices.
 //!
-//! - `security.mica.owner` is `uid:gid` on disk. To set it changes the owner as `chown` does; the
+//! - To set `security.mica.owner`, `uid:gid` on disk, changes the owner as `chown` does; the
 //!   greatest number leaves one as it is.
 //! - To set `security.mica.node` of a directory, `mode:rdev:umask:name`, makes a device there as
 //!   `mknod` does. The kernel must not know the name yet, so that there is nothing to tell it.
@@ -10,8 +10,7 @@
 
 use rustix::io::Errno;
 
-use super::Tree;
-use crate::view::sized;
+use super::{Tree, appearance};
 use crate::{Error, Operation, Reply, Request, Result, SetAttr};
 
 const OWNER: &[u8] = b"security.mica.owner";
@@ -27,7 +26,6 @@ impl Tree {
             Operation::SetXattr { name, value, .. } if name == NODE => {
                 Some(self.make_node(request, value))
             }
-            Operation::GetXattr { name, size } if name == OWNER => Some(self.owner(request, size)),
             _ => None,
         }
     }
@@ -42,26 +40,13 @@ impl Tree {
             ..SetAttr::default()
         };
         let operation = Operation::SetAttr(set);
-        self.answer_on_disk(&Request {
-            operation,
-            ..*request
-        })?;
-        Ok(Reply::Done)
-    }
-
-    fn owner(&self, request: &Request<'_>, size: u32) -> Result<Reply<'_>> {
-        let operation = Operation::GetAttr;
         let reply = self.answer_on_disk(&Request {
             operation,
             ..*request
         })?;
-        let Reply::Attr(attr) = reply else {
-            return Err(Error::Refused(Errno::IO));
-        };
-        sized(
-            format!("{}:{}", attr.uid, attr.gid).into_bytes().into(),
-            size,
-        )
+        // Whoever keeps owners learns of it; the kernel is told that it is done.
+        appearance::shown(&self.appearance, reply);
+        Ok(Reply::Done)
     }
 
     fn make_node(&self, request: &Request<'_>, value: &[u8]) -> Result<Reply<'_>> {

@@ -66,7 +66,7 @@ impl Change {
             libc::SYS_setgroups if one > MOST_GROUPS => return Err(Errno::INVAL),
             libc::SYS_setgroups => {
                 let count = usize::try_from(one).unwrap_or_default();
-                Self::Further(Memory::of(pid)?.words(args[1], count)?)
+                Self::Further(Memory::of(pid).words(args[1], count)?)
             }
             _ => return Ok(None),
         }))
@@ -175,7 +175,7 @@ impl Table {
             return Ok(Answer::Continue);
         };
         let put_all = |ids: Triple| {
-            let memory = Memory::of(pid)?;
+            let memory = Memory::of(pid);
             for (address, id) in args.iter().zip(ids) {
                 memory.put(*address, &[id])?;
             }
@@ -197,7 +197,7 @@ impl Table {
                     if room < further.len() {
                         return Err(Errno::INVAL);
                     }
-                    Memory::of(pid)?.put(args[1], further)?;
+                    Memory::of(pid).put(args[1], further)?;
                 }
                 Ok(Answer::Done(
                     i64::try_from(further.len()).unwrap_or_default(),

@@ -43,6 +43,7 @@ impl Filter {
                 rules.extend(OWNERS);
                 rules.extend(ATTRIBUTES.map(|number| (number, When::Always)));
                 rules.extend(IDS.map(|number| (number, When::Always)));
+                rules.extend(ROOTS.map(|number| (number, When::Always)));
             }
             Ids::Subordinate { .. } => {}
         }
@@ -98,7 +99,7 @@ const OWNERS: [(c_long, When); 2] = [
 
 /// The calls that tell the attributes of a file.
 #[cfg(target_arch = "x86_64")]
-const ATTRIBUTES: [c_long; 5] = [
+pub(super) const ATTRIBUTES: [c_long; 5] = [
     libc::SYS_newfstatat,
     libc::SYS_fstat,
     libc::SYS_statx,
@@ -106,7 +107,7 @@ const ATTRIBUTES: [c_long; 5] = [
     libc::SYS_lstat,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const ATTRIBUTES: [c_long; 3] = [libc::SYS_newfstatat, libc::SYS_fstat, libc::SYS_statx];
+pub(super) const ATTRIBUTES: [c_long; 3] = [libc::SYS_newfstatat, libc::SYS_fstat, libc::SYS_statx];
 
 /// The calls about a process's own ids.
 const IDS: [c_long; 14] = [
@@ -125,6 +126,9 @@ const IDS: [c_long; 14] = [
     libc::SYS_getresgid,
     libc::SYS_getgroups,
 ];
+
+/// The calls that give a process another root than its parent has.
+pub(super) const ROOTS: [c_long; 3] = [libc::SYS_chroot, libc::SYS_pivot_root, libc::SYS_setns];
 
 /// Returns what decides about a call; every way through it ends there.
 fn body(when: When) -> Vec<sock_filter> {

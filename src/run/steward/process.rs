@@ -2,10 +2,11 @@
 //!
 //! Paths are relative to a working directory of `/proc`.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::fs;
 
 use rustix::io::Errno;
+
+use crate::sys;
 
 /// The longest path that the kernel takes.
 const LONGEST: usize = 4096;
@@ -14,26 +15,24 @@ const LONGEST: usize = 4096;
 const PAGE: u64 = 4096;
 
 /// The memory of a process.
-#[derive(Debug)]
-pub(super) struct Memory(File);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    pid: u32,
+}
 
 impl Memory {
-    pub(super) fn of(pid: u32) -> Result<Self, Errno> {
-        let open = File::options()
-            .read(true)
-            .write(true)
-            .open(format!("{pid}/mem"));
-        open.map(Self).map_err(|error| errno(&error))
+    pub(super) fn of(pid: u32) -> Self {
+        Self { pid }
     }
 
     /// Returns the string at an address, without its NUL.
-    pub(super) fn string(&self, address: u64) -> Result<Vec<u8>, Errno> {
+    pub(super) fn string(self, address: u64) -> Result<Vec<u8>, Errno> {
         let mut string = Vec::new();
         while string.len() < LONGEST {
             let at = address.wrapping_add(string.len() as u64);
             let length = usize::try_from(PAGE - at % PAGE).unwrap_or(LONGEST);
             let mut piece = vec![0; length.min(LONGEST - string.len())];
-            self.read(at, &mut piece)?;
+            sys::read_memory(self.pid, at, &mut piece)?;
             if let Some(end) = piece.iter().position(|byte| *byte == 0) {
                 piece.truncate(end);
                 string.extend(piece);
@@ -45,30 +44,22 @@ impl Memory {
     }
 
     /// Returns numbers of 32 bits at an address.
-    pub(super) fn words(&self, address: u64, count: usize) -> Result<Vec<u32>, Errno> {
+    pub(super) fn words(self, address: u64, count: usize) -> Result<Vec<u32>, Errno> {
         let mut bytes = vec![0; count * 4];
-        self.read(address, &mut bytes)?;
+        sys::read_memory(self.pid, address, &mut bytes)?;
         let (words, _) = bytes.as_chunks();
         Ok(words.iter().map(|word| u32::from_ne_bytes(*word)).collect())
     }
 
     /// Puts numbers of 32 bits there.
-    pub(super) fn put(&self, address: u64, words: &[u32]) -> Result<(), Errno> {
+    pub(super) fn put(self, address: u64, words: &[u32]) -> Result<(), Errno> {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
         self.put_bytes(address, &bytes)
     }
 
     /// Puts bytes there.
-    pub(super) fn put_bytes(&self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
-        self.0
-            .write_all_at(bytes, address)
-            .map_err(|_| Errno::FAULT)
-    }
-
-    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Errno> {
-        self.0
-            .read_exact_at(bytes, address)
-            .map_err(|_| Errno::FAULT)
+    pub(super) fn put_bytes(self, address: u64, bytes: &[u8]) -> Result<(), Errno> {
+        sys::write_memory(self.pid, address, bytes)
     }
 }
 
