@@ -47,4 +47,5 @@ pub mod snapshots;
 pub mod source;
 pub mod store;
 mod sys;
+mod users;
 pub mod views;

@@ -73,7 +73,7 @@ pub(super) fn passthrough() -> Finding {
     if Version::of(&release()).is_none_or(|version| version < PASSTHROUGH) {
         return Finding::note(subject, "the kernel has none", "use Linux 6.9 or later");
     }
-    if rustix::process::geteuid().is_root() {
+    if crate::users::is_machine_root() {
         Finding::ok(subject, "is used for mounts that are written to")
     } else {
         Finding::ok(

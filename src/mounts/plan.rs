@@ -196,7 +196,7 @@ impl From<AccessMode> for Access {
 impl XattrMode {
     /// Returns what this process can write.
     pub fn default_for_process() -> Self {
-        if rustix::process::geteuid().is_root() {
+        if crate::users::is_machine_root() {
             Self::Trusted
         } else {
             Self::User

@@ -2,7 +2,8 @@
 //!
 //! Root needs no user namespace. An ordinary user is root inside; with subordinate ids
 //! (subuid(5)) all others are mapped too, by the helpers newuidmap and newgidmap. Without,
-//! there is root alone, and whatever belongs to somebody else looks as if it were root's.
+//! there is root alone, and whatever belongs to somebody else looks as if it were root's. Root of
+//! a user namespace is a user whose subordinate ids are the other ids there.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{MAP_COMMAND, RunError, failed};
 use crate::programs::find;
 use crate::sys;
+use crate::users::{self, Mapped};
 
 /// What maps users and groups.
 const HELPERS: [&str; 2] = ["newuidmap", "newgidmap"];
@@ -60,9 +62,13 @@ pub struct Range {
 impl Ids {
     /// Returns the ids that this process can have inside.
     pub fn of_process() -> Self {
+        if users::is_machine_root() {
+            return Self::Host;
+        }
         let uid = rustix::process::geteuid();
         if uid.is_root() {
-            return Self::Host;
+            let others = |file| others(&users::mapped(file));
+            return Self::of_root(others("/proc/self/uid_map"), others("/proc/self/gid_map"));
         }
         let (uid, gid) = (uid.as_raw(), rustix::process::getegid().as_raw());
         let name = name_of(uid);
@@ -70,6 +76,20 @@ impl Ids {
         let (users, groups) = (ranges("/etc/subuid"), ranges("/etc/subgid"));
         let has_helpers = || HELPERS.into_iter().all(|helper| find(helper).is_some());
         if users.is_empty() || groups.is_empty() || !has_helpers() {
+            return Self::Single { uid, gid };
+        }
+        Self::Subordinate {
+            uid,
+            gid,
+            users,
+            groups,
+        }
+    }
+
+    /// Returns those of root of a user namespace with these other ids.
+    fn of_root(users: Vec<Range>, groups: Vec<Range>) -> Self {
+        let (uid, gid) = (0, 0);
+        if users.is_empty() || groups.is_empty() {
             return Self::Single { uid, gid };
         }
         Self::Subordinate {
@@ -163,8 +183,8 @@ impl Ids {
     }
 }
 
-/// Is the whole life of the process that maps ids: waits for its turn, then lets the helpers
-/// map those that it was told.
+/// Is the whole life of the process that maps ids: waits for its turn, then maps those that it was
+/// told; who is not root has the helpers do it.
 /// Returns its status, which is nothing but whether it could.
 pub fn map() -> Result<u8, RunError> {
     let mut words = std::env::args().skip(2);
@@ -175,8 +195,14 @@ pub fn map() -> Result<u8, RunError> {
         .lock()
         .read_to_end(&mut Vec::new())
         .map_err(failed("wait for", "the namespace"))?;
-    for helper in HELPERS {
+    let is_root = rustix::process::geteuid().is_root();
+    for (helper, file) in HELPERS.into_iter().zip(["uid_map", "gid_map"]) {
         let map = maps.next().unwrap_or_default();
+        if is_root {
+            let path = format!("/proc/{pid}/{file}");
+            fs::write(&path, lines_of(map)).map_err(failed("write", &path))?;
+            continue;
+        }
         let program = find(helper).unwrap_or_else(|| helper.into());
         let status = Command::new(program).arg(&pid).args(map).status();
         if !status.map_err(failed("start", helper))?.success() {
@@ -218,6 +244,23 @@ fn map_of(own: u32, ranges: &[Range]) -> Vec<String> {
         next += count;
     }
     map
+}
+
+/// Returns such arguments as the kernel takes them: three numbers a line, all at once.
+fn lines_of(map: &[String]) -> String {
+    let lines = map.chunks(3).map(|line| line.join(" ") + "\n");
+    lines.collect()
+}
+
+/// Returns the ids of a user namespace but root, as ranges within it.
+fn others(ids: &[Mapped]) -> Vec<Range> {
+    let range = |&(inside, _, count): &Mapped| {
+        let skipped = u32::from(inside == 0);
+        let count = count.saturating_sub(skipped);
+        let first = inside + skipped;
+        (count > 0).then_some(Range { first, count })
+    };
+    ids.iter().filter_map(range).collect()
 }
 
 fn is_among(id: u32, ranges: &[Range]) -> bool {
@@ -294,9 +337,27 @@ mod tests {
     }
 
     #[test]
+    fn ids_of_a_namespace_but_root() {
+        let range = |first, count| Range { first, count };
+        let cases = [
+            ("root alone", vec![(0, 1000, 1)], vec![]),
+            (
+                "root and others",
+                vec![(0, 1000, 1), (1, 100_000, 65536)],
+                vec![range(1, 65536)],
+            ),
+            ("in one", vec![(0, 100_000, 65536)], vec![range(1, 65535)]),
+        ];
+        for (why, ids, expected) in cases {
+            assert_eq!(others(&ids), expected, "{why}");
+        }
+    }
+
+    #[test]
     fn subordinate_ids_follow_root() {
         let range = |first, count| Range { first, count };
         let map = map_of(1000, &[range(100_000, 65536), range(7, 3)]);
         assert_eq!(map.join(" "), "0 1000 1 1 100000 65536 65537 7 3");
+        assert_eq!(lines_of(&map), "0 1000 1\n1 100000 65536\n65537 7 3\n");
     }
 }

@@ -34,7 +34,7 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 /// The group of terminals, as nearly all systems have it.
-pub(super) const TTY_GROUP: &str = "5";
+pub(super) const TTY_GROUP: u32 = 5;
 
 /// A mount that hangs nowhere yet.
 #[derive(Debug)]
@@ -192,14 +192,12 @@ fn proc() -> Result<OwnedFd, RunError> {
 }
 
 fn terminals(ids: &Ids) -> Result<OwnedFd, RunError> {
-    let options = [("mode", "0620"), ("ptmxmode", "0666"), ("gid", TTY_GROUP)];
-    // Without subordinate ids there is no such group.
-    let count = if matches!(ids, Ids::Single { .. }) {
-        2
-    } else {
-        3
-    };
-    file_system("devpts", options.get(..count).unwrap_or_default())
+    let group = TTY_GROUP.to_string();
+    let mut options = vec![("mode", "0620"), ("ptmxmode", "0666")];
+    if ids.has_group(TTY_GROUP) {
+        options.push(("gid", &group));
+    }
+    file_system("devpts", &options)
 }
 
 /// Makes a file system that hangs nowhere.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 /// Gives a file or directory such an attribute, and takes it away again. `EOPNOTSUPP` says that
 /// its file system has none.
 pub(crate) fn try_out(path: &Path) -> Result<(), Errno> {
-    let name = if rustix::process::geteuid().is_root() {
+    let name = if crate::users::is_machine_root() {
         "trusted.mica.tried"
     } else {
         "user.mica.tried"

@@ -307,6 +307,22 @@ fn owners_and_devices_are_those_that_root_would_make() {
 }
 
 #[test]
+fn root_of_a_user_namespace_runs_commands_too() {
+    let script = "id -u && stat -c '%u %g' /srv/app && touch /srv/f && chown 33:42 /srv/f && \
+        mknod /srv/d c 1 3 && stat -c '%u %g' /srv/f && echo >/dev/null && ls /dev/pts/ptmx";
+    for who in Who::ALL {
+        let stage = Stage::new(who);
+        let arguments = ["run", "--rw", "--keep", "work", &stage.image(), script];
+        let output = stage.in_namespace(&arguments).output().unwrap();
+        assert_eq!(
+            text(&output.stdout),
+            "0\n1000 1000\n33 42\n/dev/pts/ptmx\n",
+            "{who:?}: {output:?}"
+        );
+    }
+}
+
+#[test]
 fn root_inside_sees_and_copies_the_owners_that_are_recorded() {
     let script = "cd /srv && stat -c '%u %g' app /etc/passwd && stat -L -c %u . && ls -ldn app | \
         { read -r mode links uid gid rest; echo $uid $gid; } && touch new && chown 33:42 new && \

@@ -104,6 +104,16 @@ impl Stage {
         self.through(Path::new("sh"), &["-c", script, "sh"], arguments)
     }
 
+    /// Returns the same by root of a user namespace: of one with the ids of the user alone, or all
+    /// that it has.
+    pub(crate) fn in_namespace(&self, arguments: &[&str]) -> Command {
+        let options: &[&str] = match self.who {
+            Who::Subordinate => &["--user", "--map-root-user", "--map-auto"],
+            Who::Root | Who::Bare => &["--user", "--map-root-user"],
+        };
+        self.through(Path::new("unshare"), options, arguments)
+    }
+
     fn through(&self, program: &Path, options: &[&str], arguments: &[&str]) -> Command {
         let mut command = self.command(program, "");
         command.args(options).arg(self.path("bin/mica"));
