@@ -12,23 +12,25 @@ use crate::anatomy::State;
 
 const KEYS: &str = "Tab: other side  Enter: open  /: filter  c: changes only  q: leave";
 
+/// Columns below which there is one side at a time.
+const NARROW: u16 = 60;
+
+/// Lines below which there is only what is asked for.
+const SHORT: u16 = 18;
+
 pub(super) fn draw(frame: &mut Frame<'_>, explorer: &Explorer) {
     let [main, footer] =
         Layout::vertical([Constraint::Min(3), Constraint::Length(1)]).areas(frame.area());
-    let [left, right] =
-        Layout::horizontal([Constraint::Percentage(40), Constraint::Percentage(60)]).areas(main);
-    let [list, details] = Layout::vertical([Constraint::Min(3), Constraint::Length(8)]).areas(left);
-    layers(frame, explorer, list);
-    frame.render_widget(details_of(explorer), details);
-    if let Some(preview) = &explorer.preview {
-        let [files_area, preview_area] =
-            Layout::vertical([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(right);
-        files(frame, explorer, files_area);
-        let lines: Vec<Line<'_>> = preview.lines.iter().map(Line::raw).collect();
-        let block = Block::bordered().title(preview.title.as_str());
-        frame.render_widget(Paragraph::new(lines).block(block), preview_area);
-    } else {
+    if main.width >= NARROW {
+        let [left, right] =
+            Layout::horizontal([Constraint::Percentage(40), Constraint::Percentage(60)])
+                .areas(main);
+        layers(frame, explorer, left);
         files(frame, explorer, right);
+    } else if explorer.focus == Focus::Layers {
+        layers(frame, explorer, main);
+    } else {
+        files(frame, explorer, main);
     }
     let line = match explorer.focus {
         Focus::Filter => format!("/{}_", explorer.filter),
@@ -38,7 +40,17 @@ pub(super) fn draw(frame: &mut Frame<'_>, explorer: &Explorer) {
     frame.render_widget(Paragraph::new(line), footer);
 }
 
+/// Draws the layers, and what there is to say of one.
 fn layers(frame: &mut Frame<'_>, explorer: &Explorer, area: Rect) {
+    if area.height < SHORT {
+        return list_of_layers(frame, explorer, area);
+    }
+    let [list, details] = Layout::vertical([Constraint::Min(3), Constraint::Length(8)]).areas(area);
+    list_of_layers(frame, explorer, list);
+    frame.render_widget(details_of(explorer), details);
+}
+
+fn list_of_layers(frame: &mut Frame<'_>, explorer: &Explorer, area: Rect) {
     let parts = (1..).zip(&explorer.anatomy.layers);
     let lines = parts.map(|(number, part)| {
         let command = part.command.as_deref().unwrap_or("-");
@@ -71,8 +83,24 @@ fn details_of(explorer: &Explorer) -> Paragraph<'static> {
     Paragraph::new(lines).block(Block::bordered())
 }
 
+/// Draws the files, and the beginning of one if it is looked at.
 fn files(frame: &mut Frame<'_>, explorer: &Explorer, area: Rect) {
-    let lines = explorer.rows.iter().map(line);
+    let Some(preview) = &explorer.preview else {
+        return list_of_files(frame, explorer, area);
+    };
+    let part = if area.height < SHORT { 0 } else { 50 };
+    let [list, beginning] =
+        Layout::vertical([Constraint::Percentage(part), Constraint::Fill(1)]).areas(area);
+    list_of_files(frame, explorer, list);
+    let lines: Vec<Line<'_>> = preview.lines.iter().map(Line::raw).collect();
+    let block = Block::bordered().title(preview.title.as_str());
+    frame.render_widget(Paragraph::new(lines).block(block), beginning);
+}
+
+fn list_of_files(frame: &mut Frame<'_>, explorer: &Explorer, area: Rect) {
+    // However deep it is, its name is to be seen.
+    let deepest = usize::from(area.width / 6);
+    let lines = explorer.rows.iter().map(|row| line(row, deepest));
     let is_active = explorer.focus != Focus::Layers;
     let title = format!("files after layer {}", explorer.layer + 1);
     let list = List::new(lines)
@@ -83,7 +111,7 @@ fn files(frame: &mut Frame<'_>, explorer: &Explorer, area: Rect) {
     frame.render_stateful_widget(list, area, &mut state);
 }
 
-fn line(row: &Row) -> Line<'static> {
+fn line(row: &Row, deepest: usize) -> Line<'static> {
     let (mark, style) = match row.state {
         State::Kept => (' ', Style::new()),
         State::Added => ('+', Style::new().fg(Color::Green)),
@@ -95,7 +123,7 @@ fn line(row: &Row) -> Line<'static> {
         Some(false) => "> ",
         None => "  ",
     };
-    let indent = "  ".repeat(row.depth);
+    let indent = "  ".repeat(row.depth.min(deepest));
     let text = format!("{mark} {:>11} {indent}{fold}{}", size(row.size), row.name());
     Line::styled(text, style)
 }

@@ -78,6 +78,8 @@ fn command(explorer: &mut Explorer, focus: Focus, key: KeyCode) -> Result<Next, 
             explorer.list();
         }
         KeyCode::Enter if focus == Focus::Files => explorer.enter()?,
+        KeyCode::Right | KeyCode::Char('l') if focus == Focus::Files => explorer.unfold(),
+        KeyCode::Left | KeyCode::Char('h') if focus == Focus::Files => explorer.fold(),
         KeyCode::Esc => explorer.preview = None,
         _ => {}
     }

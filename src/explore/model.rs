@@ -124,6 +124,30 @@ impl Explorer {
         Ok(())
     }
 
+    /// Opens the directory.
+    pub(super) fn unfold(&mut self) {
+        let closed = self.current().filter(|row| row.open == Some(false));
+        if let Some(path) = closed.map(|row| row.path.clone()) {
+            self.closed.remove(&path);
+            self.list();
+        }
+    }
+
+    /// Closes the directory, or goes to the one that this is in.
+    pub(super) fn fold(&mut self) {
+        let Some(row) = self.current().cloned() else {
+            return;
+        };
+        if row.open == Some(true) {
+            self.closed.insert(row.path);
+            return self.list();
+        }
+        let before = self.rows.get(..self.row).unwrap_or_default();
+        if let Some(above) = before.iter().rposition(|other| other.depth < row.depth) {
+            self.select_row(above);
+        }
+    }
+
     /// Makes the lines anew.
     pub(super) fn list(&mut self) {
         let mut lister = Lister {

@@ -14,24 +14,16 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn run(mica: &Mica, arguments: &[&str]) -> Self {
-        let socket = format!("mica-test-{}", std::process::id());
+    fn run(mica: &Mica, (columns, lines): (u16, u16), arguments: &[&str]) -> Self {
+        let socket = format!("mica-test-{}-{columns}", std::process::id());
         let terminal = Self { socket };
         let command = mica.command(arguments);
         let words = [command.get_program()]
             .into_iter()
             .chain(command.get_args());
         let mut start = terminal.tmux();
-        start.args([
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-x",
-            "110",
-            "-y",
-            "30",
-        ]);
+        start.args(["-f", "/dev/null", "new-session", "-d"]);
+        start.args(["-x", &columns.to_string(), "-y", &lines.to_string()]);
         let status = start.args(words).status().unwrap();
         assert!(status.success());
         terminal
@@ -71,8 +63,8 @@ impl Drop for Terminal {
     }
 }
 
-#[test]
-fn an_image_is_explored_by_keys() {
+/// An image of two layers.
+fn image() -> Layout {
     let mut layout = Layout::new();
     layout.add_tar(&tar_of(&[
         ("etc/gone", b"gone"),
@@ -87,9 +79,33 @@ fn an_image_is_explored_by_keys() {
     layout.finish_with(&json!({
         "history": [{"created_by": "ADD base"}, {"created_by": "RUN change"}],
     }));
+    layout
+}
+
+#[test]
+fn a_small_terminal_shows_one_side() {
     let mica = Mica::new();
-    let digest = mica.ok(["pull", "-q", &layout.source()]);
-    let terminal = Terminal::run(&mica, &["explore", digest.trim()]);
+    let digest = mica.ok(["pull", "-q", &image().source()]);
+    let terminal = Terminal::run(&mica, (40, 8), &["explore", digest.trim()]);
+    terminal.shows(&["ADD base", "RUN change"], &["files", "efficient"]);
+    terminal.press(&["Tab"]);
+    terminal.shows(&["files after layer 1", "v etc", "motd"], &["ADD base"]);
+    terminal.press(&["Down", "Down", "Enter"]);
+    terminal.shows(&["etc/motd", "first"], &["files"]);
+    // By itself: what follows it at once is part of another key.
+    terminal.press(&["Escape"]);
+    terminal.shows(&["files", "motd"], &["first"]);
+    terminal.press(&["Left", "Left"]);
+    terminal.shows(&["> etc", "kept"], &["motd"]);
+    terminal.press(&["Right"]);
+    terminal.shows(&["v etc", "motd"], &[]);
+}
+
+#[test]
+fn an_image_is_explored_by_keys() {
+    let mica = Mica::new();
+    let digest = mica.ok(["pull", "-q", &image().source()]);
+    let terminal = Terminal::run(&mica, (110, 30), &["explore", digest.trim()]);
     terminal.shows(
         &[
             "ADD base",
