@@ -70,8 +70,41 @@ pub(crate) struct Share<'m> {
     pub(crate) slots: Vec<Slot<'m>>,
     /// The CPUs whose queues the thread serves.
     pub(crate) cpus: Vec<usize>,
-    /// Whether the kernel has enough without it.
-    pub(crate) is_further: bool,
+    pub(crate) turn: Turn,
+}
+
+/// When a share is lent, in this order.
+///
+/// The kernel counts on the rings once it has an entry of each queue. A request for which none is
+/// free then waits for one to come back, and not for one that is new: behind a thread that waits
+/// it would wait too. So the queues of one thread are kept back until the others have all
+/// their entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Turn {
+    /// The first entries of queues, without which there are no rings.
+    First,
+    /// Further ones of these queues.
+    Further,
+    /// The first entries of the queues that were kept back.
+    Last,
+    /// Further ones of those.
+    FurtherOfLast,
+}
+
+impl Turn {
+    /// Says whether there are no rings without.
+    pub(crate) fn is_needed(self) -> bool {
+        matches!(self, Self::First | Self::Last)
+    }
+
+    fn of(is_further: bool, is_kept_back: bool) -> Self {
+        match (is_kept_back, is_further) {
+            (false, false) => Self::First,
+            (false, true) => Self::Further,
+            (true, false) => Self::Last,
+            (true, true) => Self::FurtherOfLast,
+        }
+    }
 }
 
 impl Rings {
@@ -102,8 +135,7 @@ impl Rings {
         })
     }
 
-    /// Deals entries out to threads: each gets one of the queue of every so-manieth CPU. Those
-    /// that the kernel cannot do without come first.
+    /// Deals entries out to threads: each gets one of the queue of every so-manieth CPU.
     pub(crate) fn deal(&mut self) -> Vec<Share<'_>> {
         let in_a_watch = self.in_a_watch;
         let mut shares: Vec<Share<'_>> = std::mem::take(&mut self.idle)
@@ -115,7 +147,7 @@ impl Rings {
                 cpus: (thread % in_a_watch..self.queues)
                     .step_by(in_a_watch)
                     .collect(),
-                is_further: thread >= in_a_watch,
+                turn: Turn::of(thread >= in_a_watch, thread % in_a_watch == in_a_watch - 1),
             })
             .collect();
         let stride = self.map.len() / (self.queues * self.depth).max(1);

@@ -3,6 +3,7 @@
 //! Requests come by rings if the kernel takes what they need, otherwise by the descriptor;
 //! both are tried out here and nowhere else.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, Scope, ScopedJoinHandle};
@@ -19,7 +20,7 @@ use crate::kernel::notify;
 use crate::kernel::ring::desk::Desk;
 use crate::kernel::ring::listener::Listener;
 use crate::kernel::ring::queue::{Left, Queue, clerk};
-use crate::kernel::ring::{Rings, Share, WayBack};
+use crate::kernel::ring::{Rings, Share, Turn, WayBack};
 use crate::kernel::serve::{Server, Service};
 use crate::sys;
 
@@ -198,21 +199,26 @@ impl<'scope, 'env> Threads<'scope, 'env> {
         shares: Vec<Share<'env>>,
         listener: &'env Listener<'env>,
     ) -> Result<(), Errno> {
-        let shares = shares.into_iter().enumerate();
-        let (further, first): (Vec<_>, Vec<_>) = shares.partition(|(_, share)| share.is_further);
-        if let Err(errno) = self.start_watch(first, listener) {
-            announce(self.leave);
-            self.join()?;
-            return Err(errno);
+        let mut turns: BTreeMap<Turn, Vec<_>> = BTreeMap::new();
+        for (thread, share) in shares.into_iter().enumerate() {
+            turns.entry(share.turn).or_default().push((thread, share));
         }
-        if let Err(errno) = self.start_watch(further, listener) {
-            debug!("lend more entries: {errno}");
+        for (turn, shares) in turns {
+            match self.start_threads(shares, listener) {
+                Err(errno) if turn.is_needed() => {
+                    announce(self.leave);
+                    self.join()?;
+                    return Err(errno);
+                }
+                Err(errno) => debug!("lend more entries: {errno}"),
+                Ok(()) => {}
+            }
         }
         Ok(())
     }
 
-    /// Starts threads that have one entry of each queue between them.
-    fn start_watch(
+    /// Starts threads that serve queues, and waits until they have lent their entries.
+    fn start_threads(
         &mut self,
         shares: Vec<(usize, Share<'env>)>,
         listener: &'env Listener<'env>,
