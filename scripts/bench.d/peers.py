@@ -113,7 +113,8 @@ class Mica:
 
 class MicaOfUser(Mica):
     """The same for an ordinary user, who mounts through fusermount3 and reads."""
-    switch = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+    switch = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+              "env", "AS_ROOT=unshare --user --map-root-user")
 
     def __init__(self, program, store, reference):
         super().__init__(program, store, reference)
