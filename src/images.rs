@@ -110,7 +110,9 @@ impl ImageError {
     /// Returns what the user may do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NotFound(_) => Some("`mica images` lists what there is"),
+            Self::NotFound(_) => {
+                Some("`mica images` lists what there is, and `mica pull` fetches more")
+            }
             Self::AlreadyExists(_) => Some("`mica image tag --force` takes the name away"),
             Self::Ambiguous { .. } => Some("say more of the name or digest"),
             Self::Absent { .. } => Some("pull the image with --all-platforms"),

@@ -165,6 +165,8 @@ impl CliError {
                 Some("name a directory on ext4, xfs, btrfs or the like by --root")
             }
             Self::Store(StoreError::Homeless) => Some("name a directory by --root"),
+            Self::NoTerminal => Some("`mica layers` tells of an image without one"),
+            Self::NothingOfThatName(_) => Some("`mica gc --dry-run` lists all that there is"),
             Self::Image(error) => error.hint(),
             Self::Content(error) => error.hint(),
             Self::Snapshot(error) => error.hint(),

@@ -59,11 +59,13 @@ fn show(session: &Session, survey: &Survey) -> Result<(), CliError> {
     Output::line(format!("would free {}", size(bytes)))
 }
 
-/// Tells of all things whose name this is, or begins with it, from the root on.
+/// Tells of all things whose name this is, from the root on: of the image that the user means by
+/// it, or of what has a digest that begins so.
 fn why(session: &Session, client: &Client, name: &str) -> Result<(), CliError> {
     let survey = client.survey()?;
-    let digest = format!("sha256:{name}");
-    let is_named = |id: &str| id == name || id.starts_with(&digest);
+    let digest = format!("sha256:{}", name.trim_start_matches("sha256:"));
+    let image = client.image(name).map(|image| image.name).ok();
+    let is_named = |id: &str| id == name || image.as_deref() == Some(id) || id.starts_with(&digest);
     let live: Vec<&Live> = survey
         .live
         .iter()

@@ -41,6 +41,13 @@ fn everything_says_why_it_lives() {
         .as_str()
         .unwrap()
         .to_owned();
+    mica.ok(["image", "tag", &name, "short"]);
+    let why = mica.ok(["gc", "--why", "short"]);
+    assert!(
+        why.starts_with("image docker.io/library/short:latest lives"),
+        "{why}"
+    );
+    mica.ok(["image", "rm", "short"]);
     mica.ok(["image", "rm", &name]);
     assert_eq!(mica.json(["layer", "ls"]).as_array().unwrap().len(), 2);
     let why = mica.ok(["gc", "--why", &manifest.to_string()]);
