@@ -32,6 +32,7 @@ pub use upper::{Ownership, Upper, UpperOptions, Whiteouts, XattrSpace};
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -347,8 +348,8 @@ impl ActiveView {
         kept: impl Fn(Inode) -> Result<T>,
         by_name: impl Fn(&OwnedFd, &[u8]) -> Result<(T, Ino)>,
     ) -> Result<T> {
-        const ATTEMPTS: u32 = 8;
-        for _ in 0..ATTEMPTS {
+        const ATTEMPTS: u32 = 12;
+        for attempt in 0..ATTEMPTS {
             let (inode, expected) = {
                 let state = node.state();
                 (state.kept().cloned(), state.presence.upper_ino())
@@ -360,10 +361,13 @@ impl ActiveView {
                 continue;
             };
             let above = self.directory_fd(&*self.node(place.parent)?)?;
-            // Another thread may have moved the name, and made something else there.
+            // Another thread may have moved the name, made something else there, and be about
+            // to say so.
             match by_name(&above, &place.name) {
                 Ok((found, ino)) if Some(ino) == expected => return Ok(found),
-                Ok(_) | Err(Error::Refused(Errno::NOENT)) => {}
+                Ok(_) | Err(Error::Refused(Errno::NOENT)) => {
+                    std::thread::sleep(Duration::from_micros(10 << attempt));
+                }
                 Err(error) => return Err(error),
             }
         }

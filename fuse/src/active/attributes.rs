@@ -37,14 +37,24 @@ impl ActiveView {
     /// Answers a change of attributes.
     pub(super) fn set_attr(&self, request: &Request<'_>, set: &SetAttr) -> Result<Reply<'_>> {
         let node = self.node(request.node)?;
-        if let Some(attr) = set_remembered(&node, set) {
-            return Ok(Reply::Attr(attr));
+        let remembered = || set_remembered(&node, set).map(Reply::Attr);
+        if let Some(reply) = remembered() {
+            return Ok(reply);
         }
+        match self.set_present(&node, set, request.caller) {
+            // It was removed meanwhile.
+            Err(Error::Refused(Errno::STALE)) => remembered().ok_or(Error::Refused(Errno::STALE)),
+            other => other.map(Reply::Attr),
+        }
+    }
+
+    /// Sets the attributes of a node that has an inode, or gets one by it.
+    fn set_present(&self, node: &Node, set: &SetAttr, caller: Caller) -> Result<Attr> {
         let inode = if let Some(size) = set.size {
-            self.truncate(&node, size)?;
-            self.inode(&node)?
+            self.truncate(node, size)?;
+            self.inode(node)?
         } else {
-            self.inode_to_change(&node)?
+            self.inode_to_change(node)?
         };
         // This clears set-id bits by itself.
         let changes_owner = set.uid.is_some() || set.gid.is_some();
@@ -54,13 +64,13 @@ impl ActiveView {
         if let Some(mode) = set.mode {
             self.upper.set_mode(&inode, mode)?;
         } else if set.kill_privileges && !changes_owner {
-            self.kill_privileges(&node, request.caller)?;
+            self.kill_privileges(node, caller)?;
         }
         if set.atime.is_some() || set.mtime.is_some() {
             inode.set_times(set.atime, set.mtime)?;
         }
         let attr = self.upper.attr(&inode)?.attr;
-        Ok(Reply::Attr(shown(&node, attr)))
+        Ok(shown(node, attr))
     }
 
     /// Sets the size of a file; what is cut off is not copied up before.
